@@ -1,0 +1,1 @@
+"""The local copy of the banks, its index, and the feedback to them; never imports the worker."""

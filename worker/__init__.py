@@ -1,0 +1,1 @@
+"""The platform side: from a new-upload event to a decision that lasts."""

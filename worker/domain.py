@@ -1,0 +1,163 @@
+"""What the stages hand to each other: frozen values without behaviour beyond their own rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """The state of an upload. `docs/architecture.md` has the table of what leads where."""
+
+    PENDING = "pending"
+    SCANNING = "scanning"
+    CLEAR = "clear"
+    FLAGGED = "flagged"
+    HELD = "held"
+    UNSUPPORTED = "unsupported"
+    UNSCANNABLE = "unscannable"
+    RELEASED = "released"
+    REMOVED = "removed"
+    SUPERSEDED = "superseded"
+    GONE = "gone"
+
+
+class Kind(StrEnum):
+    """What the bytes are, by content and never by name."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    UNSUPPORTED = "unsupported"
+    UNSCANNABLE = "unscannable"
+
+
+class Lane(StrEnum):
+    """The Celery queue an upload is announced on; a guess by name until its first bytes are read."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+
+
+class Effect(StrEnum):
+    """What a match does to an upload under the policy. `shadow` is recorded and does nothing."""
+
+    HOLD = "hold"
+    FLAG = "flag"
+    SHADOW = "shadow"
+
+
+class Access(StrEnum):
+    """What a state means for the object: the effect that must hold in the storage."""
+
+    SERVED = "served"
+    DENIED = "denied"
+    REMOVED = "removed"
+
+
+class Verdict(StrEnum):
+    """What a person decided about a content."""
+
+    CONFIRMED = "confirmed"
+    NOT_A_MATCH = "not_a_match"
+    LAWFUL = "lawful"
+    HASH_WRONG = "hash_wrong"
+    SUSPECTED_MINOR = "suspected_minor"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """One object version: what an upload is.
+
+    `version_id` is '' where the bucket keeps no versions (the store's "null" is '' too); then etag, size
+    and last-modified (UTC, whole seconds) tell one version of a key from the next.
+    """
+
+    bucket: str
+    key: str
+    version_id: str = ""
+    etag: str = ""
+    size: int = 0
+    last_modified: datetime | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether this names one version exactly, or a HEAD has to complete it first."""
+        return bool(self.version_id) or (bool(self.etag) and self.last_modified is not None)
+
+
+class EventKind(StrEnum):
+    CREATED = "created"
+    REMOVED = "removed"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadEvent:
+    """One record of an event message, decoded: the key is the object's real key."""
+
+    kind: EventKind
+    ref: ObjectRef
+    sequencer: str = ""
+    marker: bool = False
+    """For REMOVED: only a delete marker was laid on the key; the versions below it still exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewHash:
+    """One PDQ hash of one view of a picture or of one frame of a video.
+
+    `hash` is 32 bytes in the reference's hex order, `quality` 0..100. `view` is '' for the upload as it is
+    and else names the transformation ('flip_horizontal', 'complement', ...). `frame_time` is seconds from
+    the start, None for a still picture.
+    """
+
+    hash: bytes
+    quality: int
+    view: str = ""
+    frame_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HashedMedia:
+    """What the sandbox says of one object: its kind, a typed reason where it could not be hashed, hashes."""
+
+    kind: Kind
+    reason: str = ""
+    hashes: tuple[ViewHash, ...] = ()
+    partial: bool = False
+    """Decoded only as far as the damage allowed; what was decoded is in `hashes`."""
+    width: int = 0
+    height: int = 0
+    duration: float = 0.0
+
+    @property
+    def originals(self) -> tuple[ViewHash, ...]:
+        """The hashes of the media as it is, one a frame: what the own bank keeps of a confirmed content."""
+        return tuple(h for h in self.hashes if h.view == "")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One bank entry found near one content; the closest view only."""
+
+    entry_id: int
+    bank: str
+    signal_type: str
+    distance: int
+    view: str = ""
+    frame_time: float | None = None
+    quality: int = 100
+    effect: Effect = Effect.FLAG
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What `decide` says becomes of an upload: its next state, and for whom a review waits, if any."""
+
+    state: State
+    reason: str = ""
+    review: bool = False
+    priority: int = 0
+    matches: tuple[Match, ...] = field(default=())
