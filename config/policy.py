@@ -1,0 +1,122 @@
+"""The settings of what happens: which bank's match does what, and how each bank is reached.
+
+Thresholds are PDQ's own: 256 bits, a match at 31 or fewer differing bits, quality 50 or more (the PDQ paper and
+python-threatexchange's constants).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+EffectName = Literal["hold", "flag", "shadow"]
+
+MAX_RADIUS = 48
+"""The widest radius the index answers exactly."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RuleSettings(_Group):
+    """What a match of one signal type of one bank does."""
+
+    effect: EffectName = Field(
+        "hold", description="hold: withhold until decided; flag: review only; shadow: record only."
+    )
+    radius: int = Field(
+        31, ge=0, le=MAX_RADIUS, description="Largest distance in bits that counts as a match."
+    )
+    min_quality: int = Field(
+        50,
+        ge=0,
+        le=100,
+        description="PDQ quality below which only `low_quality_radius` counts, and only flags.",
+    )
+    low_quality_radius: int = Field(
+        8, ge=0, le=MAX_RADIUS, description="Radius for hashes below min_quality."
+    )
+    priority: int = Field(50, ge=0, le=100, description="Order of its reviews; higher first.")
+
+
+class UnmatchedSettings(_Group):
+    """What an upload gets that could not be compared."""
+
+    effect: Literal["hold", "flag", "none"] = Field(
+        "flag", description="hold, flag (a review), or none (counted only)."
+    )
+    priority: int = Field(10, ge=0, le=100, description="Order of its reviews; higher first.")
+
+
+class FloodSettings(_Group):
+    """An entry that hits this many uploaders in the window is demoted to flag-only and a person is told."""
+
+    uploaders: int = Field(
+        25, ge=2, description="Distinct uploaders held by one entry that trip the breaker."
+    )
+    window: float = Field(3600, gt=0, description="Seconds over which they are counted.")
+
+
+class PolicySettings(_Group):
+    mode: Literal["enforce", "shadow"] = Field(
+        "enforce", description="shadow records what would be done, does nothing."
+    )
+    publish: Literal["until_held", "after_scan"] = Field(
+        "until_held",
+        description="until_held: served at once, withheld on a match; after_scan: served once tagged.",
+    )
+    default: RuleSettings = Field(
+        RuleSettings(), description="For a bank and signal type without a rule of its own."
+    )
+    rules: dict[str, dict[str, RuleSettings]] = Field(
+        default_factory=dict, description="Rules by bank, then by signal type."
+    )
+    unscannable: UnmatchedSettings = Field(
+        UnmatchedSettings(), description="Broken, hostile or over-limit media."
+    )
+    unsupported: UnmatchedSettings = Field(
+        UnmatchedSettings(effect="none"),
+        description="What is no image or video, or of a format out of scope.",
+    )
+    flood: FloodSettings = Field(FloodSettings(), description="The flood breaker.")
+    removal_delay: float = Field(
+        600,
+        ge=0,
+        description="Seconds between removal and deletion of the bytes, in which it can be undone exactly.",
+    )
+
+    def rule(self, bank: str, signal_type: str) -> RuleSettings:
+        """The rule for one signal type of one bank."""
+        return self.rules.get(bank, {}).get(signal_type, self.default)
+
+    @property
+    def revision(self) -> str:
+        """Twelve hex digits that name exactly this policy; recorded with each decision."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+class BankSettings(_Group):
+    """How one bank is reached. Fields that its exchange does not use stay empty."""
+
+    exchange: Literal["stopncii", "file", "own"] = Field(description="Wire: stopncii, file or own.")
+    enabled: bool = Field(True, description="A bank that is off is not synced and does not match.")
+    base_url: str = Field(
+        "https://api.stopncii.org/v1", description="stopncii: base address of the partner API."
+    )
+    subscription_key: SecretStr | None = Field(None, description="stopncii: Ocp-Apim-Subscription-Key.")
+    fetch_key: SecretStr | None = Field(None, description="stopncii: x-functions-key of FetchHashes.")
+    feedback_key: SecretStr | None = Field(None, description="stopncii: x-functions-key of SubmitFeedback.")
+    page_size: int = Field(800, ge=1, le=10000, description="stopncii: records asked for per page.")
+    timeout: float = Field(60, gt=0, description="stopncii: seconds to wait for one answer.")
+    path: Path | None = Field(None, description="file: the file of `type value` lines.")
+    send_feedback: bool = Field(True, description="Whether decisions are reported back to the bank.")
+
+    @model_validator(mode="after")
+    def _has_what_its_exchange_needs(self) -> BankSettings:
+        if self.exchange == "file" and self.path is None:
+            raise ValueError("a bank with exchange 'file' needs a path")
+        return self
