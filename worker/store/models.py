@@ -1,0 +1,328 @@
+"""The tables of the worker room. Timestamps come from the database's clock; history and decisions are append-only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from config.database import Base
+from worker.domain import Kind, Lane, ObjectRef, State
+
+Timestamp = DateTime(timezone=True)
+
+
+def _id() -> Mapped[int]:
+    return mapped_column(BigInteger, Identity(), primary_key=True)
+
+
+def _now() -> Mapped[datetime]:
+    return mapped_column(Timestamp, server_default=func.clock_timestamp())
+
+
+class Upload(Base):
+    """One object version on its way from event to decision; the row is the queue entry of record."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        Index(
+            "uq_uploads_version",
+            "bucket",
+            "key",
+            "version_id",
+            unique=True,
+            postgresql_where=text("version_id <> ''"),
+        ),
+        Index(
+            "uq_uploads_unversioned",
+            "bucket",
+            "key",
+            "etag",
+            "size",
+            "last_modified",
+            unique=True,
+            postgresql_where=text("version_id = ''"),
+        ),
+        Index(
+            "ix_uploads_due",
+            "priority",
+            "next_attempt_at",
+            postgresql_where=text("state IN ('pending', 'scanning')"),
+        ),
+        Index("ix_uploads_content_id", "content_id"),
+        Index("ix_uploads_state", "state"),
+        CheckConstraint("attempts >= 0", name="attempts"),
+    )
+
+    id: Mapped[int] = _id()
+    bucket: Mapped[str] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(Text)
+    version_id: Mapped[str] = mapped_column(Text, default="", server_default="")
+    etag: Mapped[str] = mapped_column(Text, default="", server_default="")
+    size: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    last_modified: Mapped[datetime] = mapped_column(Timestamp, server_default=text("'epoch'"))
+    """The epoch where the store told none: NULLs would be distinct in the unique index."""
+    sequencer: Mapped[str] = mapped_column(Text, default="", server_default="")
+    source: Mapped[str] = mapped_column(Text, default="", server_default="")
+
+    state: Mapped[State] = mapped_column(Text, default=State.PENDING, server_default=State.PENDING.value)
+    reason: Mapped[str] = mapped_column(Text, default="", server_default="")
+    lane: Mapped[Lane] = mapped_column(Text, default=Lane.IMAGE, server_default=Lane.IMAGE.value)
+    priority: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    """0: a new upload; 10: found by a backfill. Lower is served first."""
+    attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    lease: Mapped[UUID | None]
+    lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
+    next_attempt_at: Mapped[datetime] = _now()
+    announced_at: Mapped[datetime | None] = mapped_column(Timestamp)
+
+    content_id: Mapped[int | None] = mapped_column(ForeignKey("contents.id"))
+    index_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    policy_revision: Mapped[str] = mapped_column(Text, default="", server_default="")
+    first_seen_at: Mapped[datetime] = _now()
+    last_seen_at: Mapped[datetime] = _now()
+    state_since: Mapped[datetime] = _now()
+    deleted_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """When an event said that exactly this version was deleted by somebody else."""
+
+    # What must hold in the storage, and what was last made to hold there.
+    access_wanted: Mapped[str] = mapped_column(Text, default="served", server_default="served")
+    access_applied: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """'' until the storage was first touched or checked; 'refused' where the store can't do it."""
+    access_due_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """When the effect is to be made or checked; NULL: nothing to do."""
+    access_attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    access_intent_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """Set and committed before the storage is changed: a delete marker found later than this is ours."""
+    access_error: Mapped[str] = mapped_column(Text, default="", server_default="")
+    receipt: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """How access was denied (method, marker version, quarantine key), as `storage.Receipt` writes it."""
+    purge_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """When a removed upload's bytes are deleted for good; NULL when not removed or already purged."""
+    tagged: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """The state tag last written to the object."""
+
+    content: Mapped[Content | None] = relationship(back_populates="uploads")
+
+    @property
+    def ref(self) -> ObjectRef:
+        return ObjectRef(self.bucket, self.key, self.version_id, self.etag, self.size, self.last_modified)
+
+
+class History(Base):
+    """One transition of one upload. A trigger refuses every update and delete."""
+
+    __tablename__ = "upload_history"
+    __table_args__ = (Index("ix_upload_history_upload_id", "upload_id", "id"),)
+
+    id: Mapped[int] = _id()
+    upload_id: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = _now()
+    from_state: Mapped[str] = mapped_column(Text)
+    to_state: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text, default="", server_default="")
+    attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    index_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    policy_revision: Mapped[str] = mapped_column(Text, default="", server_default="")
+
+
+class Content(Base):
+    """One SHA-256. `sha256` is NULL where the bytes were never read whole: then it belongs to one upload."""
+
+    __tablename__ = "contents"
+
+    id: Mapped[int] = _id()
+    sha256: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
+    md5: Mapped[bytes | None] = mapped_column(LargeBinary)
+    size: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    kind: Mapped[Kind] = mapped_column(Text)
+    fingerprint: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    """Hashes of the content as it is, kept only while it has a match: what the own bank is given."""
+    created_at: Mapped[datetime] = _now()
+
+    uploads: Mapped[list[Upload]] = relationship(back_populates="content")
+    matches: Mapped[list[MatchRow]] = relationship(back_populates="content")
+    review: Mapped[Review | None] = relationship(back_populates="content")
+
+
+class MatchRow(Base):
+    """One bank entry found near one content, by its closest view."""
+
+    __tablename__ = "matches"
+    __table_args__ = (UniqueConstraint("content_id", "entry_id"), Index("ix_matches_entry_id", "entry_id"))
+
+    id: Mapped[int] = _id()
+    content_id: Mapped[int] = mapped_column(ForeignKey("contents.id"))
+    entry_id: Mapped[int] = mapped_column(BigInteger)
+    bank: Mapped[str] = mapped_column(Text)
+    signal_type: Mapped[str] = mapped_column(Text)
+    distance: Mapped[int] = mapped_column(SmallInteger)
+    view: Mapped[str] = mapped_column(Text, default="", server_default="")
+    frame_time: Mapped[float | None]
+    quality: Mapped[int] = mapped_column(SmallInteger, default=100, server_default="100")
+    effect: Mapped[str] = mapped_column(Text)
+    index_epoch: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = _now()
+    dismissed_by: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
+    """The decision that said this content is no match of this entry: it never holds it again."""
+
+    content: Mapped[Content] = relationship(back_populates="matches")
+
+
+class Review(Base):
+    """What a person has to decide about one content."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (
+        Index("ix_reviews_open", "priority", "opened_at", postgresql_where=text("state = 'open'")),
+    )
+
+    id: Mapped[int] = _id()
+    content_id: Mapped[int] = mapped_column(ForeignKey("contents.id"), unique=True)
+    state: Mapped[str] = mapped_column(Text, default="open", server_default="open")
+    """open, decided, or withdrawn (closed without a decision because the banks took their hashes back)."""
+    cause: Mapped[str] = mapped_column(Text)
+    """match, unscannable or unsupported."""
+    priority: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    opened_at: Mapped[datetime] = _now()
+    closed_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    verdict: Mapped[str] = mapped_column(Text, default="", server_default="")
+    decision_id: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
+
+    content: Mapped[Content] = relationship(back_populates="review")
+
+
+class DecisionRow(Base):
+    """One verdict of one person on one content. Append-only; the newest one counts."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (Index("ix_decisions_content_id", "content_id", "id"),)
+
+    id: Mapped[int] = _id()
+    content_id: Mapped[int] = mapped_column(ForeignKey("contents.id"))
+    verdict: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text, default="", server_default="")
+    at: Mapped[datetime] = _now()
+    request_id: Mapped[str] = mapped_column(Text, unique=True)
+    """Given by the caller: the same request decides once, however often it is sent."""
+
+
+class Demotion(Base):
+    """A bank entry that the flood breaker set to flag-only until a person lifts it."""
+
+    __tablename__ = "entry_demotions"
+    __table_args__ = (
+        Index(
+            "uq_entry_demotions_active", "entry_id", unique=True, postgresql_where=text("lifted_at IS NULL")
+        ),
+    )
+
+    id: Mapped[int] = _id()
+    entry_id: Mapped[int] = mapped_column(BigInteger)
+    bank: Mapped[str] = mapped_column(Text)
+    uploaders: Mapped[int]
+    at: Mapped[datetime] = _now()
+    lifted_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    lifted_by: Mapped[str] = mapped_column(Text, default="", server_default="")
+
+
+class EntryHit(Base):
+    """One uploader held by one entry: what the flood breaker counts."""
+
+    __tablename__ = "entry_hits"
+    __table_args__ = (Index("ix_entry_hits_entry_id", "entry_id", "at"),)
+
+    entry_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    uploader: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    """BLAKE2 of bucket and uploader: enough to count, not to tell."""
+    at: Mapped[datetime] = _now()
+
+
+class WebhookMessage(Base):
+    """One event for the platform, written with the transition that it tells of."""
+
+    __tablename__ = "webhook_outbox"
+    __table_args__ = (
+        Index(
+            "ix_webhook_outbox_due",
+            "next_attempt_at",
+            postgresql_where=text("delivered_at IS NULL AND NOT dead"),
+        ),
+    )
+
+    id: Mapped[int] = _id()
+    message_id: Mapped[UUID] = mapped_column(unique=True, server_default=func.gen_random_uuid())
+    type: Mapped[str] = mapped_column(Text)
+    payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    fast: Mapped[bool] = mapped_column(default=False, server_default="false")
+    created_at: Mapped[datetime] = _now()
+    next_attempt_at: Mapped[datetime] = _now()
+    attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    delivered_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    dead: Mapped[bool] = mapped_column(default=False, server_default="false")
+    error: Mapped[str] = mapped_column(Text, default="", server_default="")
+
+
+class InboxReject(Base):
+    """An event message of unknown shape, kept as it came."""
+
+    __tablename__ = "inbox_rejects"
+
+    id: Mapped[int] = _id()
+    source: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    """BLAKE2 of source and body: a message delivered twice is kept once."""
+    seen: Mapped[int] = mapped_column(default=1, server_default="1")
+    at: Mapped[datetime] = _now()
+
+
+class Sweep(Base):
+    """How far a listing of one bucket has come; a row per bucket and kind of sweep."""
+
+    __tablename__ = "sweeps"
+
+    bucket: Mapped[str] = mapped_column(Text, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text, primary_key=True)
+    """full or recent."""
+    key_marker: Mapped[str] = mapped_column(Text, default="", server_default="")
+    version_marker: Mapped[str] = mapped_column(Text, default="", server_default="")
+    started_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    first_finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """When the bucket was first listed whole: until then a full sweep is a backfill."""
+    listed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    found: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Uploads of the running or last sweep that no event had told."""
+
+
+class Heartbeat(Base):
+    """When a service of a host last said that it lives, and which epoch it has mapped."""
+
+    __tablename__ = "heartbeats"
+
+    service: Mapped[str] = mapped_column(Text, primary_key=True)
+    host: Mapped[str] = mapped_column(Text, primary_key=True)
+    pid: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = _now()
+    index_epoch: Mapped[int | None] = mapped_column(BigInteger)
