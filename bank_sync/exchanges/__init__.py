@@ -1,0 +1,1 @@
+"""Exchanges: where a bank's records come from, one module a wire."""

@@ -1,0 +1,1 @@
+"""Indexes: find every hash within a radius of another, exactly."""
