@@ -88,6 +88,9 @@ class Upload(Base):
     priority: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
     """0: a new upload; 10: found by a backfill. Lower is served first."""
     attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    """Times the media was touched and no result came back; committed before it is touched."""
+    faults: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    """Times that storage, index or database failed; they delay the next attempt and don't use one up."""
     lease: Mapped[UUID | None]
     lease_until: Mapped[datetime | None] = mapped_column(Timestamp)
     next_attempt_at: Mapped[datetime] = _now()

@@ -1,0 +1,32 @@
+"""Runs the migrations of both rooms' tables over one connection, one at a time by an advisory lock."""
+
+from alembic import context
+from sqlalchemy import create_engine, pool, text
+
+import bank_sync.bank
+import worker.store.models
+from config.database import Base
+
+MODELS = (bank_sync.bank, worker.store.models)
+"""Imported so that their tables are in the metadata that `alembic revision --autogenerate` compares."""
+
+LOCK = 0x4857_0001
+
+
+def run() -> None:
+    engine = create_engine(context.config.attributes["database_url"], poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": LOCK})
+        connection.commit()
+        context.configure(
+            connection=connection,
+            target_metadata=Base.metadata,
+            transaction_per_migration=True,
+            compare_type=True,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+    engine.dispose()
+
+
+run()
