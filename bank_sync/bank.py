@@ -6,6 +6,9 @@ keeps its row as a tombstone, so that what it held can be found and released.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -22,17 +25,30 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
+    case,
     func,
+    select,
     text,
+    update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from bank_sync.signals import signal_key
 from config.database import Base
 
 OWN_BANK = "own"
 """The bank of what this platform's reviewers confirmed; its name is fixed."""
 
+KNOWN_STATUSES = frozenset({"unknown", "received", "active", "withdrawn", "deleted"})
+WITHDRAWN_STATUSES = frozenset({"withdrawn", "deleted"})
+"""Statuses of StopNCII's wire, in lower case; the two withdrawn ones oblige a client to stop matching."""
+
+MAX_REJECT_CHARS = 4000
+MAX_REJECTS = 10_000
+"""How many raw rejected records a bank keeps; further ones are counted under one row without a record."""
+
+_BATCH = 1000
 _NOW = func.now()
 
 
@@ -153,3 +169,226 @@ class Feedback(Base):
     sent_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     dropped: Mapped[str | None] = mapped_column(Text)
     last_error: Mapped[str | None] = mapped_column(Text)
+
+
+@dataclass(frozen=True, slots=True)
+class BankRecord:
+    """The bank's snapshot of one signal, as an exchange hands it over; `signal` is packed."""
+
+    signal_type: str
+    signal: bytes
+    raw_status: str = "Active"
+    case_numbers: dict[str, str] = field(default_factory=dict)
+    regions: list[Any] = field(default_factory=list)
+    feedback: list[Any] = field(default_factory=list)
+    last_modified: int = 0
+    quality: int = 100
+
+    @property
+    def live(self) -> bool:
+        """Whether it may match: neither its status nor all of its cases are withdrawn or deleted.
+
+        An unknown status stays live: a missed withdrawal tag is for a person to look at, a lost hash is not.
+        """
+        if _is_withdrawn(self.raw_status):
+            return False
+        return not self.case_numbers or not all(map(_is_withdrawn, self.case_numbers.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that can't be taken: a reason code and the raw record."""
+
+    reason: str
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a batch did, in entries. `withdrawn` and `reactivated` are part of `changed`."""
+
+    new: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    withdrawn: int = 0
+    reactivated: int = 0
+    unknown_status: int = 0
+
+    def __add__(self, other: Changes) -> Changes:
+        return Changes(
+            self.new + other.new,
+            self.changed + other.changed,
+            self.unchanged + other.unchanged,
+            self.withdrawn + other.withdrawn,
+            self.reactivated + other.reactivated,
+            self.unknown_status + other.unknown_status,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the rest of the system needs to know of an entry; never its signal."""
+
+    id: int
+    bank: str
+    signal_type: str
+    live: bool
+    quality: int
+    raw_status: str
+    case_count: int
+    last_modified: int
+
+
+def upsert(session: Session, bank: str, records: Iterable[BankRecord], *, generation: int = 0) -> Changes:
+    """Takes records into the bank: each replaces the former snapshot of its signal whole. Never commits.
+
+    Of several records for one signal the last one counts. A withdrawn entry may come back to life.
+    `generation` marks what a full sync has shown (`withdraw_unseen`).
+    """
+    latest = {(r.signal_type, signal_key(r.signal)): r for r in records}
+    # Sorted, so that two writers lock rows in one order.
+    ordered = sorted(latest.items(), key=lambda item: item[0])
+    changes = Changes()
+    for at in range(0, len(ordered), _BATCH):
+        changes += _upsert_batch(session, bank, ordered[at : at + _BATCH], generation)
+    return changes
+
+
+def _upsert_batch(
+    session: Session, bank: str, batch: Sequence[tuple[tuple[str, bytes], BankRecord]], generation: int
+) -> Changes:
+    known = {
+        (row.signal_type, row.signal_key): row
+        for row in session.execute(
+            select(
+                BankEntry.id,
+                BankEntry.signal_type,
+                BankEntry.signal_key,
+                BankEntry.live,
+                BankEntry.raw_status,
+                BankEntry.case_numbers,
+                BankEntry.regions,
+                BankEntry.feedback,
+                BankEntry.last_modified,
+                BankEntry.quality,
+            ).where(BankEntry.bank == bank, BankEntry.signal_key.in_([key for (_, key), _ in batch]))
+        )
+    }
+    rows: list[dict[str, Any]] = []
+    same: list[int] = []
+    new = withdrawn = reactivated = unknown = 0
+    for (signal_type, key), record in batch:
+        live = record.live
+        unknown += record.raw_status.strip().lower() not in KNOWN_STATUSES
+        snapshot = {
+            "live": live,
+            "raw_status": record.raw_status,
+            "case_numbers": record.case_numbers,
+            "regions": record.regions,
+            "feedback": record.feedback,
+            "last_modified": record.last_modified,
+            "quality": record.quality,
+        }
+        old = known.get((signal_type, key))
+        if old is not None and all(getattr(old, name) == value for name, value in snapshot.items()):
+            same.append(old.id)
+            continue
+        if old is None:
+            new += 1
+        else:
+            withdrawn += old.live and not live
+            reactivated += live and not old.live
+        rows.append(
+            snapshot
+            | {
+                "bank": bank,
+                "signal_type": signal_type,
+                "signal": record.signal,
+                "signal_key": key,
+                "generation": generation,
+                "withdrawn_at": None if live else _NOW,
+            }
+        )
+    if rows:
+        statement = insert(BankEntry).values(rows)
+        taken = statement.excluded
+        session.execute(
+            statement.on_conflict_do_update(
+                constraint="uq_bank_entries_signal",
+                set_={name: taken[name] for name in (*snapshot, "generation")}
+                | {
+                    "updated_at": _NOW,
+                    "withdrawn_at": case(
+                        (taken.live, None), else_=func.coalesce(BankEntry.withdrawn_at, _NOW)
+                    ),
+                },
+            )
+        )
+    if same:
+        session.execute(
+            update(BankEntry)
+            .where(BankEntry.id.in_(same), BankEntry.generation != generation)
+            .values(generation=generation)
+        )
+    return Changes(new, len(rows) - new, len(same), withdrawn, reactivated, unknown)
+
+
+def withdraw_unseen(session: Session, bank: str, generation: int) -> int:
+    """Withdraws the live entries that the full sync `generation` did not show; how many. Never commits."""
+    done = session.execute(
+        update(BankEntry)
+        .where(BankEntry.bank == bank, BankEntry.live, BankEntry.generation < generation)
+        .values(live=False, withdrawn_at=_NOW, updated_at=_NOW)
+        .returning(BankEntry.id)
+    )
+    return len(done.all())
+
+
+def record_rejects(session: Session, bank: str, rejects: Sequence[Reject]) -> None:
+    """Keeps records that can't be taken for a person to look at; the same one again only counts."""
+    if not rejects:
+        return
+    kept = session.scalar(select(func.count()).select_from(BankReject).where(BankReject.bank == bank)) or 0
+    rows: dict[tuple[str, bytes], dict[str, Any]] = {}
+    for reject in rejects:
+        key = hashlib.sha256(reject.record.encode("utf-8", "replace")).digest()
+        record: str | None = reject.record[:MAX_REJECT_CHARS].replace("\x00", "\ufffd")
+        if kept + len(rows) >= MAX_REJECTS:
+            key, record = b"", None
+        row = rows.setdefault(
+            (reject.reason, key),
+            {"bank": bank, "reason": reject.reason, "record_key": key, "record": record, "seen": 0},
+        )
+        row["seen"] += 1
+    statement = insert(BankReject).values(list(rows.values()))
+    session.execute(
+        statement.on_conflict_do_update(
+            constraint="uq_bank_rejects_record",
+            set_={"seen": BankReject.seen + statement.excluded.seen, "last_at": _NOW},
+        )
+    )
+
+
+def entries_by_id(session: Session, ids: Collection[int]) -> dict[int, Entry]:
+    """The entries with these ids, live or not; ids that no entry has are left out."""
+    if not ids:
+        return {}
+    rows = session.execute(
+        select(
+            BankEntry.id,
+            BankEntry.bank,
+            BankEntry.signal_type,
+            BankEntry.live,
+            BankEntry.quality,
+            BankEntry.raw_status,
+            func.jsonb_array_length(
+                func.jsonb_path_query_array(BankEntry.case_numbers, text("'$.keyvalue()'"))
+            ),
+            BankEntry.last_modified,
+        ).where(BankEntry.id.in_(ids))
+    )
+    return {row[0]: Entry(*row) for row in rows}
+
+
+def _is_withdrawn(status: str) -> bool:
+    return status.strip().lower() in WITHDRAWN_STATUSES
