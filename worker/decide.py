@@ -5,27 +5,10 @@ It reads nothing and writes nothing; the same input gives the same outcome.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from config.policy import PolicySettings, UnmatchedSettings
-from worker.domain import Effect, HashedMedia, Kind, Match, Outcome, State, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What is already decided about a content.
-
-    `verdict` is the newest decision, None without one. `supported`: a bank entry that led to it is still live,
-    or none ever did; a confirmed verdict whose cases were all withdrawn no longer removes. `dismissed` are the
-    entries of which a person said that this content is no match.
-    """
-
-    verdict: Verdict | None = None
-    supported: bool = True
-    dismissed: frozenset[int] = frozenset()
-
-
-NOTHING_DECIDED = Memory()
+from worker.domain import NOTHING_DECIDED, Effect, HashedMedia, Kind, Match, Memory, Outcome, State, Verdict
 
 
 def decide(

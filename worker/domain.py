@@ -161,3 +161,20 @@ class Outcome:
     review: bool = False
     priority: int = 0
     matches: tuple[Match, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is already decided about a content.
+
+    `verdict` is the newest decision, None without one. `supported`: a bank entry that led to it is still live,
+    or none ever did; a confirmed verdict whose cases were all withdrawn no longer removes. `dismissed` are the
+    entries of which a person said that this content is no match.
+    """
+
+    verdict: Verdict | None = None
+    supported: bool = True
+    dismissed: frozenset[int] = frozenset()
+
+
+NOTHING_DECIDED = Memory()

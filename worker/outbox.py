@@ -1,7 +1,8 @@
 """The platform's webhook: events written with the transition they tell of, sent signed until they arrive.
 
 Signed by the standard-webhooks scheme (headers webhook-id, webhook-timestamp, webhook-signature). Payloads are thin:
-ids, states and the object's address, never a hash, a bank, an entry or a reviewer.
+ids, states and the object's address, never a hash, a bank, an entry or a reviewer. An ETag is left out as well: of an
+object written in one piece it is the MD5, and so may be a bank's hash.
 """
 
 from __future__ import annotations
@@ -50,7 +51,6 @@ def tell_state(session: Session, upload: Upload, *, review_id: int | None = None
         "bucket": upload.bucket,
         "key": upload.key,
         "version_id": upload.version_id,
-        "etag": upload.etag,
         "state": state.value,
     }
     if review_id is not None:

@@ -9,8 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from bank_sync.bank import BankEntry
-from worker.decide import Memory
-from worker.domain import HashedMedia, Kind, Match, Verdict
+from worker.domain import HashedMedia, Kind, Match, Memory, Verdict
 from worker.store.models import Content, DecisionRow, MatchRow, Review
 
 
