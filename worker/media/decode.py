@@ -1,0 +1,29 @@
+"""From mapped bytes to hashes or a typed refusal: what the sandbox's child does, and nothing else.
+
+Import it only where hostile bytes may be decoded: it loads every decoder.
+"""
+
+import mmap
+
+from worker.domain import HashedMedia, Kind
+from worker.media.image import RefusalError, decoders_configured, hash_picture
+from worker.media.limits import Limits, Reason, refused
+from worker.media.sniff import Format
+from worker.media.video import hash_video
+
+
+def decode(fd: int, size: int, format_: Format, limits: Limits) -> HashedMedia:
+    """Hash `size` bytes (over 0) behind `fd`, recognised as `format_`, without complements.
+
+    Refusals are results. Anything raised is a fault of a decoder that no rule here foresees.
+    """
+    with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as media:
+        try:
+            if format_.kind is Kind.IMAGE:
+                with decoders_configured(limits):
+                    return hash_picture(media, format_, limits)
+            return hash_video(media, limits)
+        except RefusalError as refusal:
+            return refused(refusal.reason)
+        except MemoryError:
+            return refused(Reason.MEMORY_LIMIT)

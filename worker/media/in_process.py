@@ -1,0 +1,38 @@
+"""The same decoders without a sandbox, for tests of the decode path only: hostile media may crash the caller."""
+
+from types import TracebackType
+from typing import Self
+
+from worker.domain import HashedMedia
+from worker.media import record
+from worker.media.decode import decode
+from worker.media.limits import Limits
+from worker.media.media import Media
+from worker.media.sandbox import read_record, refusal_unseen
+
+
+class InProcessSandbox:
+    """Decodes in this very process; results pass through the same record as the real sandbox's."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+
+    def hash(self, media: Media) -> HashedMedia:
+        format_ = media.format()
+        refusal = refusal_unseen(media, format_, self._limits)
+        if refusal is not None:
+            return refusal
+        return read_record(
+            record.pack(decode(media.fd, media.size, format_, self._limits)), format_, self._limits
+        )
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,78 @@
+"""The kernel's walls around the decoders, by ctypes where the standard library of Python 3.11 has no call.
+
+Each wall stands alone: one that this machine forbids is left out and told, never an error here.
+"""
+
+import contextlib
+import ctypes
+import os
+import resource
+import struct
+from enum import IntFlag
+
+_CLONE_NEWIPC = 0x08000000
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
+_NOBODY = 65_534
+_OPEN_FILES = 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Wall(IntFlag):
+    """Which walls stand; `doctor` shows them."""
+
+    NONE = 0
+    NO_NETWORK = 1
+    """A network namespace of its own, without any interface."""
+    OTHER_USER = 2
+    """Not the user of the worker: neither its files nor its processes can be touched."""
+    NO_PRIVILEGES = 4
+    """No capabilities, and none to be gained by running a set-user-id program."""
+
+
+def wall_in() -> Wall:
+    """Give up network, privileges and, as root, the user id. For a single-threaded process, once.
+
+    Called after all imports: the user 'nobody' may not be able to read them.
+    """
+    walls = Wall.NONE
+    if os.geteuid() == 0:
+        if _libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC) == 0:
+            walls |= Wall.NO_NETWORK
+        with contextlib.suppress(PermissionError):
+            os.setgroups([])
+            os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+            os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+            walls |= Wall.OTHER_USER
+    if not walls & Wall.NO_NETWORK and _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC) == 0:
+        walls |= Wall.NO_NETWORK
+    # A user namespace gives its first process every capability inside it; a decoder needs none.
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    if _libc.capset(header, bytes(24)) == 0 and _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
+        walls |= Wall.NO_PRIVILEGES
+    # No other process of the same user may read this one's memory or attach to it.
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    return walls
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Be killed when the parent ends. Set after the last change of user, which clears it."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+
+
+def limit_resources(*, cpu_seconds: int, address_space: int) -> None:
+    """Bound CPU and memory; allow no file to be written, no process started and no core dumped.
+
+    `address_space` counts what is already mapped. The CPU limit is told by SIGXCPU at `cpu_seconds`.
+    """
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

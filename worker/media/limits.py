@@ -1,0 +1,89 @@
+"""What one object may cost, and the typed reason for each limit and each refusal.
+
+Every limit ends in a `Reason`, never in silence: an object over a limit is *not cleared*.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.domain import HashedMedia, Kind
+
+_MIB = 1 << 20
+_GIB = 1 << 30
+
+
+class Reason(StrEnum):
+    """Why an object has no hashes, or (beside hashes of a partial decode) what cut the decode short."""
+
+    FILE_SIZE_LIMIT = "file_size_limit"
+    PIXEL_LIMIT = "pixel_limit"
+    SIDE_LIMIT = "side_limit"
+    SCAN_LIMIT = "scan_limit"
+    FRAME_LIMIT = "frame_limit"
+    CPU_LIMIT = "cpu_limit"
+    WALL_LIMIT = "wall_limit"
+    MEMORY_LIMIT = "memory_limit"
+    CRASHED = "crashed"
+    BROKEN = "broken"
+    TRUNCATED = "truncated"
+    NO_VIDEO_STREAM = "no_video_stream"
+    CODEC_NOT_ALLOWED = "codec_not_allowed"
+    FORMAT_NOT_ALLOWED = "format_not_allowed"
+    EMPTY = "empty"
+
+
+UNSUPPORTED_REASONS = frozenset({Reason.FORMAT_NOT_ALLOWED, Reason.NO_VIDEO_STREAM, Reason.EMPTY})
+"""Reasons of objects that are no picture and no video; every other reason means media that wasn't hashed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of one object. Sizes in bytes, times in seconds, sides and areas in pixels.
+
+    The numbers hold phone photographs of 200 megapixels and videos of an hour, and stop the measured
+    bombs: a 78 KB progressive JPEG that costs 6 s of CPU, a 1 KB AVIF that costs 580 MB, a 500 KB GIF
+    that costs 30 s.
+    """
+
+    image_bytes: int = 40 * _MIB
+    image_pixels: int = 64_000_000
+    """Of any picture but a baseline JPEG, which the decoder shrinks while it reads."""
+    image_side: int = 16_384
+    jpeg_pixels: int = 225_000_000
+    jpeg_side: int = 32_768
+    jpeg_scans: int = 100
+    """Each scan of a progressive JPEG is a pass over the whole picture; libjpeg has no limit of its own."""
+    image_frames: int = 32
+    """Frames hashed of an animated picture, the first and others spread over the rest."""
+    image_frames_walked: int = 2_000
+    image_frame_pixels: int = 256_000_000
+    """Frames composed on the way to the hashed ones, times the canvas."""
+    image_cpu: float = 5.0
+    image_wall: float = 10.0
+    image_memory: int = 3 * _GIB // 2
+
+    video_bytes: int = 512 * _MIB
+    video_pixels: int = 40_000_000
+    video_side: int = 8_192
+    video_rate: float = 2.0
+    """Frames hashed a second of presentation time; 0 hashes every frame."""
+    video_frames: int = 2_400
+    """Distinct frames kept."""
+    video_full_seconds: float = 1_200.0
+    """After this much presentation time only keyframes are decoded."""
+    video_seconds: float = 14_400.0
+    video_decoded_frames: int = 500_000
+    video_decoded_pixels: int = 60_000_000_000
+    video_idle_packets: int = 20_000
+    """Packets in a row that give no frame."""
+    video_streams: int = 4
+    container_streams: int = 32
+    video_cpu: float = 120.0
+    video_wall: float = 180.0
+    video_memory: int = 2 * _GIB
+
+
+def refused(reason: Reason) -> HashedMedia:
+    """The result for an object that has no hashes: UNSUPPORTED for what is no media, else UNSCANNABLE."""
+    kind = Kind.UNSUPPORTED if reason in UNSUPPORTED_REASONS else Kind.UNSCANNABLE
+    return HashedMedia(kind=kind, reason=reason)

@@ -1,0 +1,131 @@
+"""The record that a decoding child hands back: fixed layout, fixed meaning, bounded length.
+
+The child is assumed to be hostile: no value leaves `parse` before its bounds are checked, and nothing is
+ever unpickled or evaluated.
+"""
+
+import math
+import struct
+
+from worker.domain import HashedMedia, Kind, ViewHash
+from worker.media.limits import UNSUPPORTED_REASONS, Limits, Reason
+from worker.media.sniff import Format
+from worker.media.views import CODES, DIHEDRAL, NAMES
+
+_MAGIC = b"HWR1"
+_HEADER = struct.Struct("<4sBBBxIIdI")
+_HASH = struct.Struct("<32sBB6xd")
+_KINDS = (Kind.IMAGE, Kind.VIDEO, Kind.UNSUPPORTED, Kind.UNSCANNABLE)
+_REASONS = ("", *Reason)
+_PARTIAL = 1
+_STILL = -1.0
+_LONGEST_SECONDS = 10 * 366 * 86_400.0
+_LARGEST_SIDE = 1 << 20
+
+
+class RecordError(ValueError):
+    """A record that a healthy child would not have written."""
+
+
+def longest(format_: Format, limits: Limits) -> int:
+    """Bytes of the longest record a healthy child can write for an object of this format."""
+    frames = limits.image_frames if format_.kind is Kind.IMAGE else limits.video_frames
+    views = len(NAMES) if format_.kind is Kind.IMAGE else len(DIHEDRAL)
+    return _HEADER.size + frames * views * _HASH.size
+
+
+def pack(media: HashedMedia) -> bytes:
+    """Lay out what was found. Complements must not be among the hashes: the reader makes them."""
+    header = _HEADER.pack(
+        _MAGIC,
+        _KINDS.index(media.kind),
+        _REASONS.index(media.reason),
+        _PARTIAL if media.partial else 0,
+        media.width,
+        media.height,
+        media.duration,
+        len(media.hashes),
+    )
+    return header + b"".join(
+        _HASH.pack(
+            each.hash,
+            CODES[each.view],
+            each.quality,
+            _STILL if each.frame_time is None else each.frame_time,
+        )
+        for each in media.hashes
+    )
+
+
+def parse(untrusted_record: bytes, format_: Format, limits: Limits) -> HashedMedia:
+    """Read a record about an object of `format_`.
+
+    Raises `RecordError` at the first value out of bounds; nothing of such a record is used.
+    """
+    if not _HEADER.size <= len(untrusted_record) <= longest(format_, limits):
+        raise RecordError("length")
+    (
+        untrusted_magic,
+        untrusted_kind,
+        untrusted_reason,
+        untrusted_flags,
+        untrusted_width,
+        untrusted_height,
+        untrusted_duration,
+        untrusted_count,
+    ) = _HEADER.unpack_from(untrusted_record)
+    if untrusted_magic != _MAGIC or untrusted_flags > _PARTIAL:
+        raise RecordError("header")
+    if untrusted_kind >= len(_KINDS) or untrusted_reason >= len(_REASONS):
+        raise RecordError("kind or reason")
+    if untrusted_width > _LARGEST_SIDE or untrusted_height > _LARGEST_SIDE:
+        raise RecordError("size")
+    if not _is_time(untrusted_duration):
+        raise RecordError("duration")
+    if len(untrusted_record) != _HEADER.size + untrusted_count * _HASH.size:
+        raise RecordError("count")
+    hashes = tuple(
+        _parse_hash(untrusted_record, _HEADER.size + at * _HASH.size) for at in range(untrusted_count)
+    )
+    media = HashedMedia(
+        kind=_KINDS[untrusted_kind],
+        reason=_REASONS[untrusted_reason],
+        hashes=hashes,
+        partial=untrusted_flags == _PARTIAL,
+        width=untrusted_width,
+        height=untrusted_height,
+        duration=untrusted_duration,
+    )
+    _check_meaning(media, format_)
+    return media
+
+
+def _check_meaning(media: HashedMedia, format_: Format) -> None:
+    """A child can't call media clean that it did not hash, nor call a picture a video."""
+    if media.kind in {Kind.IMAGE, Kind.VIDEO}:
+        if media.kind is not format_.kind or not media.originals or (media.reason and not media.partial):
+            raise RecordError("hashed without hashes, or of another kind")
+        return
+    unsupported = media.reason in UNSUPPORTED_REASONS
+    if media.hashes or not media.reason or unsupported is not (media.kind is Kind.UNSUPPORTED):
+        raise RecordError("refusal")
+
+
+def _parse_hash(untrusted_record: bytes, offset: int) -> ViewHash:
+    untrusted_hash, untrusted_view, untrusted_quality, untrusted_time = _HASH.unpack_from(
+        untrusted_record, offset
+    )
+    if untrusted_view >= len(NAMES) or untrusted_quality > 100:
+        raise RecordError("view or quality")
+    if untrusted_time != _STILL and not _is_time(untrusted_time):
+        raise RecordError("frame time")
+    return ViewHash(
+        hash=untrusted_hash,
+        quality=untrusted_quality,
+        view=NAMES[untrusted_view],
+        frame_time=None if untrusted_time == _STILL else untrusted_time,
+    )
+
+
+def _is_time(untrusted_seconds: float) -> bool:
+    return math.isfinite(untrusted_seconds) and 0 <= untrusted_seconds <= _LONGEST_SECONDS

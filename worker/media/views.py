@@ -1,0 +1,83 @@
+"""The names and codes of the views that are looked up: what was done to an upload so that it matches.
+
+A view is one of three backgrounds (only where the picture is not opaque), one of eight turns and mirrors,
+and either as it is or with all colours inverted. The identity view has the empty name.
+
+`rotate_90` and `rotate_270` turn counter-clockwise, as in Pillow: an upload that is the bank's picture turned
+clockwise by 90 degrees matches at `rotate_90`.
+"""
+
+from collections.abc import Iterable
+
+from worker.domain import ViewHash
+
+BACKGROUNDS = ("", "on_white", "on_black")
+"""'' drops the alpha channel, as the banks' reference does; viewers show the picture on white or dark."""
+
+DIHEDRAL = (
+    "",
+    "rotate_90",
+    "rotate_180",
+    "rotate_270",
+    "flip_vertical",
+    "flip_horizontal",
+    "transpose",
+    "transverse",
+)
+"""The order of `pdqhash.compute_dihedral`."""
+
+COMPLEMENT = "complement"
+
+_WORDS = {
+    "on_white": "on white",
+    "on_black": "on black",
+    "rotate_90": "turned left",
+    "rotate_180": "upside down",
+    "rotate_270": "turned right",
+    "flip_vertical": "flipped top to bottom",
+    "flip_horizontal": "mirrored",
+    "transpose": "mirrored and turned left",
+    "transverse": "mirrored and turned right",
+    COMPLEMENT: "colours inverted",
+}
+
+
+def view_name(*parts: str) -> str:
+    """The name of a view from its parts in order: complement, background, turn; empty parts are left out."""
+    return "_".join(part for part in parts if part)
+
+
+CODES: dict[str, int] = {
+    view_name(background, turn): at * len(DIHEDRAL) + code
+    for at, background in enumerate(BACKGROUNDS)
+    for code, turn in enumerate(DIHEDRAL)
+}
+"""View name to the code in the sandbox's record. Complements are made from these and have no code."""
+
+NAMES: tuple[str, ...] = tuple(CODES)
+
+WORDS: dict[str, str] = {
+    view_name(inverted, background, turn): ", ".join(
+        _WORDS[part] for part in (inverted, background, turn) if part
+    )
+    or "as uploaded"
+    for inverted in ("", COMPLEMENT)
+    for background in BACKGROUNDS
+    for turn in DIHEDRAL
+}
+"""Every view name to the words that a reviewer reads."""
+
+_ALL_ONES = (1 << 256) - 1
+
+
+def complement(view: ViewHash) -> ViewHash:
+    """The hash of the same view with all colours inverted: exactly the bitwise complement."""
+    inverted = int.from_bytes(view.hash, "big") ^ _ALL_ONES
+    return ViewHash(
+        inverted.to_bytes(32, "big"), view.quality, view_name(COMPLEMENT, view.view), view.frame_time
+    )
+
+
+def with_complements(views: Iterable[ViewHash]) -> tuple[ViewHash, ...]:
+    """The views, each followed by its complement."""
+    return tuple(each for view in views for each in (view, complement(view)))
