@@ -52,8 +52,9 @@ _SETTINGS = {
     "log_parameter_max_length": "0",
     "log_checkpoints": "off",
 }
-# For tests: a crash of the machine may lose everything, a crash of the server loses nothing.
-_WITHOUT_FSYNC = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# For tests: a crash of the machine may lose everything. Commits stay synchronous, so that a crash of the server
+# alone loses nothing.
+_WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}
 
 
 def postgres_binaries() -> Path:
@@ -123,7 +124,9 @@ class Postgres(Server):
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
         """Creates a database, as a copy of `template` (which nobody may be connected to); returns its address."""
-        self._execute("CREATE DATABASE {} TEMPLATE {}", name, template)
+        # Copying files needs two checkpoints, which cost nothing without fsync; then it is twice as fast.
+        strategy = "WAL_LOG" if self._fsync else "FILE_COPY"
+        self._execute("CREATE DATABASE {} TEMPLATE {} STRATEGY {}", name, template, strategy)
         return self.url_of(name)
 
     def drop_database(self, name: str) -> None:
