@@ -23,7 +23,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from worker.domain import HashedMedia, Kind
-from worker.media.isolation import die_with_parent, limit_resources, wall_in
+from worker.media.isolation import (
+    adopt_orphans,
+    die_with_parent,
+    end_orphans,
+    limit_resources,
+    wall_in,
+)
 from worker.media.limits import Limits, Reason, refused
 from worker.media.record import pack
 from worker.media.sniff import Format
@@ -58,11 +64,13 @@ def main(control_fd: int, limits: Limits) -> None:
     """Serve until the parent goes away or closes the socket."""
     parent = os.pidfd_open(os.getppid())
     # Before the walls: behind them neither the modules nor this file may be reachable.
-    decode = importlib.import_module("worker.media.decode").decode
+    decoders = importlib.import_module("worker.media.decode")
+    decoders.warm_up(limits)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     _enter_nowhere()
     walls = wall_in()
+    adopt_orphans()
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=control_fd) as control:
@@ -72,7 +80,7 @@ def main(control_fd: int, limits: Limits) -> None:
             if not request:
                 return
             job, format_code = REQUEST.unpack(request)
-            ended = _run(decode, FORMATS[format_code], fds, limits, parent)
+            ended = _run(decoders.decode, FORMATS[format_code], fds, limits, parent)
             if ended is None:
                 return
             control.send(REPLY.pack(job, *ended))
@@ -98,6 +106,7 @@ def _run(
     if ending not in events:
         _kill(child)
     _, status = os.waitpid(child, 0)
+    end_orphans()
     if parent in events:
         return None
     if not events:
@@ -129,6 +138,8 @@ def _be_child(decode: Decode, format_: Format, fds: list[int], limits: Limits, z
         limit_resources(
             cpu_seconds=math.ceil(limits.image_cpu if image else limits.video_cpu),
             address_space=(limits.image_memory if image else limits.video_memory) + size,
+            # libheif decodes in a thread of its own and has no setting without.
+            threads=format_ is Format.HEIF,
         )
         try:
             record = pack(decode(media, size, format_, limits))

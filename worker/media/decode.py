@@ -3,11 +3,15 @@
 Import it only where hostile bytes may be decoded: it loads every decoder.
 """
 
+import io
 import mmap
+
+from PIL import Image
 
 from worker.domain import HashedMedia, Kind
 from worker.media.image import RefusalError, decoders_configured, hash_picture
 from worker.media.limits import Limits, Reason, refused
+from worker.media.media import memfd_from
 from worker.media.sniff import Format
 from worker.media.video import hash_video
 
@@ -27,3 +31,11 @@ def decode(fd: int, size: int, format_: Format, limits: Limits) -> HashedMedia:
             return refused(refusal.reason)
         except MemoryError:
             return refused(Reason.MEMORY_LIMIT)
+
+
+def warm_up(limits: Limits) -> None:
+    """Decode a picture of our own once, so that what decoders load at first use is loaded before the fork."""
+    picture = io.BytesIO()
+    Image.linear_gradient("L").convert("RGB").resize((1024, 1024)).save(picture, "JPEG")
+    with memfd_from([picture.getvalue()]) as media:
+        decode(media.fd, media.size, Format.JPEG, limits)

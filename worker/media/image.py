@@ -84,6 +84,7 @@ class RefusalError(Exception):
 def decoders_configured(limits: Limits) -> Iterator[None]:
     """Set the decoders' own limits, which are global to the process, and put them back afterwards."""
     before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     Image.MAX_IMAGE_PIXELS = max(limits.image_pixels, limits.jpeg_pixels)
     PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = _TEXT_CHUNK, _TEXT_TOTAL
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)

@@ -7,14 +7,17 @@ import contextlib
 import ctypes
 import os
 import resource
+import signal
 import struct
 from enum import IntFlag
+from pathlib import Path
 
 _CLONE_NEWIPC = 0x08000000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _NOBODY = 65_534
@@ -65,8 +68,27 @@ def die_with_parent(signal_number: int) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
 
 
-def limit_resources(*, cpu_seconds: int, address_space: int) -> None:
-    """Bound CPU and memory; allow no file to be written, no process started and no core dumped.
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, so that none gets away."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_orphans() -> None:
+    """Kill and reap whatever an ended child left behind."""
+    while True:
+        try:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if ended == 0:
+            for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            os.waitpid(-1, 0)
+
+
+def limit_resources(*, cpu_seconds: int, address_space: int, threads: bool) -> None:
+    """Bound CPU and memory; allow no file to be written, no core dumped and, without `threads`, no process.
 
     `address_space` counts what is already mapped. The CPU limit is told by SIGXCPU at `cpu_seconds`.
     """
@@ -75,4 +97,5 @@ def limit_resources(*, cpu_seconds: int, address_space: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    if not threads:
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

@@ -5,7 +5,6 @@ before it hashes; hashing at full size drifts by 8 to 10 bits, up to 24.
 """
 
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,18 +29,21 @@ _NATIVE_FRAME_PIXELS = 1920 * 1088
 _BACKGROUND_LEVELS = {"on_white": 255, "on_black": 0}
 
 
-def nearest_512(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Shrink to 512x512 as CImg does: row i takes source row i*h//512, columns alike.
+def nearest_512(image: Image.Image) -> Image.Image:
+    """Shrink to 512x512 as CImg does: row i takes source row i*height//512, columns alike.
 
-    Both axes are resized as soon as either is over 512, so a narrow picture is stretched, as the reference does.
+    Both axes are resized as soon as either is over 512, so a narrow picture is stretched, as the reference
+    does. Pillow samples at the middle of each target pixel; half a step back gives CImg's choice exactly.
     """
-    height, width = pixels.shape[:2]
-    if max(height, width) <= REFERENCE_SIDE:
-        return pixels
-    steps = np.arange(REFERENCE_SIDE)
-    rows = pixels[steps * height // REFERENCE_SIDE]
-    shrunk: npt.NDArray[np.generic] = rows[:, steps * width // REFERENCE_SIDE]
-    return shrunk
+    if max(image.size) <= REFERENCE_SIDE:
+        return image
+    across, down = image.width / REFERENCE_SIDE, image.height / REFERENCE_SIDE
+    return image.transform(
+        (REFERENCE_SIDE, REFERENCE_SIDE),
+        Image.Transform.AFFINE,
+        (across, 0, -across / 2, 0, down, -down / 2),
+        Image.Resampling.NEAREST,
+    )
 
 
 def hash_pixels(pixels: Pixels, *, background: str = "", frame_time: float | None = None) -> list[ViewHash]:
@@ -65,7 +67,7 @@ def hash_pixels(pixels: Pixels, *, background: str = "", frame_time: float | Non
 
 def hash_image(image: Image.Image, *, frame_time: float | None = None) -> list[ViewHash]:
     """Hash one decoded picture: eight views, or twenty-four where it is not opaque."""
-    colours, alpha = _colours(image)
+    colours, alpha = _colours(nearest_512(image))
     if alpha is None:
         return hash_pixels(colours, frame_time=frame_time)
     hashes = []
@@ -78,8 +80,8 @@ def hash_image(image: Image.Image, *, frame_time: float | None = None) -> list[V
 def hash_frame(pixels: Pixels, *, frame_time: float) -> list[ViewHash]:
     """Hash one video frame at its own size, as vPDQ does; over 1080p as a picture, to bound the cost."""
     if pixels.shape[0] * pixels.shape[1] > _NATIVE_FRAME_PIXELS:
-        pixels = cast(Pixels, nearest_512(pixels))
-    return hash_pixels(np.ascontiguousarray(pixels), frame_time=frame_time)
+        pixels = np.asarray(nearest_512(Image.fromarray(pixels)))
+    return hash_pixels(pixels, frame_time=frame_time)
 
 
 def distance(one: bytes, other: bytes) -> int:
@@ -113,24 +115,23 @@ def _over(colours: Pixels, alpha: npt.NDArray[np.uint8], level: int) -> Pixels:
 
 
 def _colours(image: Image.Image) -> tuple[Pixels, npt.NDArray[np.uint8] | None]:
-    """RGB at the reference's size, and the alpha channel at that size where it hides anything.
+    """RGB, and the alpha channel where it hides anything.
 
     Rules by mode are from measurements: without them a CMYK picture hashes as its own negative, a palette
     picture as its indices, and a 16-bit grey one as white.
     """
-    if image.mode in {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}:
-        return _grey(_eight_bit(nearest_512(np.asarray(image)))), None
+    if image.mode.startswith(("I", "F")):
+        return _grey(_eight_bit(np.asarray(image))), None
     if image.has_transparency_data or image.mode in {"RGBa", "La"}:
-        pixels = cast(Pixels, nearest_512(np.asarray(_converted(image, "RGBA"))))
+        pixels = np.asarray(_converted(image, "RGBA"))
         alpha = pixels[:, :, 3]
         return pixels[:, :, :3], None if alpha.min() == 255 else alpha
-    if image.mode in {"L", "1"}:
-        return _grey(cast(Pixels, nearest_512(np.asarray(_converted(image, "L"))))), None
     if image.mode == "LAB":
-        image = ImageCms.profileToProfile(
-            image, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
-        ) or image.getchannel("L")
-    return cast(Pixels, nearest_512(np.asarray(_converted(image, "RGB")))), None
+        to_rgb = ImageCms.buildTransform(
+            ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
+        )
+        image = to_rgb.apply(image)
+    return np.asarray(_converted(image, "RGB")), None
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

@@ -36,6 +36,8 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
+    # A child touches only new memory; by huge pages that costs a third less of a small picture's time.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 _PACKAGES = Path(__file__).resolve().parents[2]
 _START = (

@@ -16,6 +16,7 @@ import av.container
 import av.error
 import av.stream
 import av.video.stream
+from av.video.reformatter import VideoReformatter
 
 from worker.domain import HashedMedia, Kind, ViewHash
 from worker.media import pdq
@@ -145,6 +146,7 @@ class _Sampler:
     start: float
     fallback_step: float
     interval: float
+    colours: VideoReformatter = field(default_factory=VideoReformatter)
     hashes: list[ViewHash] = field(default_factory=list)
     last: list[ViewHash] = field(default_factory=list)
     seen: int = 0
@@ -297,9 +299,8 @@ def _decode(
             return Reason.BROKEN
         for frame in frames:
             sampler = samplers[packet.stream.index]
-            picture = cast(av.VideoFrame, frame)
-            _take(picture, sampler, budget)
-            damaged = damaged or picture.is_corrupt
+            intact = _take(cast(av.VideoFrame, frame), sampler, budget)
+            damaged = damaged or not intact
             if sampler.before > limits.video_seconds:
                 return Reason.FRAME_LIMIT
             ended = budget.spent()
@@ -311,18 +312,24 @@ def _decode(
                     stream.codec_context.skip_frame = "NONKEY"
 
 
-def _take(frame: av.VideoFrame, sampler: _Sampler, budget: _Budget) -> None:
+def _take(frame: av.VideoFrame, sampler: _Sampler, budget: _Budget) -> bool:
+    """Hash the frame if it is wanted and new; whether it is undamaged."""
     budget.frames += 1
     budget.pixels += frame.width * frame.height
     seconds = sampler.time_of(frame)
     if not sampler.wants(seconds):
-        return
-    views = pdq.hash_frame(cast(pdq.Pixels, frame.to_ndarray(format="rgb24")), frame_time=seconds)
-    if sampler.last and pdq.is_repeat(views, sampler.last):
-        return
-    sampler.last = views
-    sampler.hashes += views
-    budget.kept += 1
+        return not frame.is_corrupt
+    try:
+        # By default the colour conversion starts a thread a core; the child may start none.
+        shown = sampler.colours.reformat(frame, format="rgb24", threads=1)
+    except av.error.FFmpegError:
+        return False
+    views = pdq.hash_frame(cast(pdq.Pixels, shown.to_ndarray()), frame_time=seconds)
+    if not sampler.last or not pdq.is_repeat(views, sampler.last):
+        sampler.last = views
+        sampler.hashes += views
+        budget.kept += 1
+    return not frame.is_corrupt
 
 
 def _duration(container: av.container.InputContainer) -> float:
