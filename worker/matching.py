@@ -15,9 +15,6 @@ from bank_sync.bank import Entry
 from config.policy import BankSettings, PolicySettings, RuleSettings
 from worker.domain import Effect, HashedMedia, Match, ViewHash
 
-COMPLEMENT = "complement"
-"""View of a picture with inverted colours: every bit of its hash is turned (reference/media: distance 256)."""
-
 
 class IndexHit(Protocol):
     """One stored hash near one query."""
@@ -63,7 +60,7 @@ def find_matches(
     epoch was published does not match. A hash under the rule's quality counts only within the rule's
     low-quality radius and never holds.
     """
-    views = with_complements(media.hashes)
+    views = media.hashes
     hits: list[tuple[int, int, ViewHash | None]] = []
     if views:
         queries = np.frombuffer(b"".join(view.hash for view in views), dtype=np.uint8).reshape(-1, 32)
@@ -83,20 +80,6 @@ def find_matches(
         if match is not None and (entry_id not in best or _order(match) < _order(best[entry_id])):
             best[entry_id] = match
     return tuple(sorted(best.values(), key=lambda match: (match.distance, match.entry_id)))
-
-
-def with_complements(hashes: Sequence[ViewHash]) -> list[ViewHash]:
-    """The hashes and, after them, the complement of each: a copy with inverted colours."""
-    turned = [
-        ViewHash(
-            hash=bytes(byte ^ 0xFF for byte in view.hash),
-            quality=view.quality,
-            view=f"{COMPLEMENT}_{view.view}" if view.view else COMPLEMENT,
-            frame_time=view.frame_time,
-        )
-        for view in hashes
-    ]
-    return [*hashes, *turned]
 
 
 def widest_radius(policy: PolicySettings) -> int:

@@ -1,0 +1,249 @@
+"""The way of one upload, top to bottom: lease, fetch, hash, match, decide, write down, act.
+
+Every stage is one call. Nothing here is Celery's: a task is a shell over `process`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import func
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
+
+from bank_sync import feedback
+from bank_sync.bank import Entry, entries_by_id
+from config.database import Sessions
+from config.errors import HashwardenError
+from config.settings import Settings
+from worker import act, outbox
+from worker.decide import decide, unmatched
+from worker.domain import Effect, HashedMedia, Kind, Lane, Match, Outcome, State
+from worker.errors import ObjectGone, ObjectSuperseded, SandboxError, StorageError, StorageRefused
+from worker.fetch import Fetched, WrongLane, fetch
+from worker.matching import SignalIndex, find_matches
+from worker.media.sandbox import MediaSandbox
+from worker.storage.protocol import ObjectStore
+from worker.store import contents, floods, leases
+from worker.store.leases import Lease
+from worker.store.models import Content, Upload
+from worker.store.transitions import transition
+
+log = structlog.get_logger()
+
+SANDBOX_FAULTS = 20
+"""Faults of the sandbox itself after which they use up attempts: an upload that breaks it can't loop for ever."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What one worker process works with; built once, after the fork."""
+
+    settings: Settings
+    sessions: Sessions
+    store: ObjectStore
+    sandbox: MediaSandbox
+    index: Callable[[], SignalIndex]
+    """The current epoch. Raises EpochError while none is published: nothing is cleared without an index."""
+    announce: Callable[[Collection[tuple[int, Lane]]], None]
+
+    @property
+    def actor(self) -> str:
+        return f"worker@{socket.gethostname()}:{os.getpid()}"
+
+
+def process(stages: Stages, upload_id: int) -> None:
+    """Takes one upload as far as it can go now. Safe to call at any time, any number of times, anywhere.
+
+    A row that is due is scanned; a row whose effect is due has it made or repaired; anything else is left alone.
+    Faults of storage, index, sandbox or database put the row back with a later due time and raise nothing.
+    """
+    with stages.sessions.begin() as session:
+        lease = leases.claim(session, upload_id, stages.settings.queue, actor=stages.actor)
+    if lease is not None:
+        _scan(stages, lease)
+    else:
+        _end_exhausted(stages, upload_id)
+    act.ensure(stages.sessions, stages.store, stages.settings.policy, upload_id)
+
+
+def _scan(stages: Stages, lease: Lease) -> None:
+    try:
+        with fetch(stages.store, lease.ref, lease.lane, stages.settings.media) as fetched:
+            media = _hash(stages.sandbox, fetched)
+        index = stages.index()
+        matches = find_matches(
+            media,
+            fetched.md5,
+            index,
+            _entries(stages.sessions),
+            stages.settings.policy,
+            stages.settings.banks,
+        )
+        conclude(stages, lease, fetched, media, matches, index.number)
+    except ObjectGone:
+        _end(stages, lease, State.GONE)
+    except ObjectSuperseded:
+        _end(stages, lease, State.SUPERSEDED)
+    except WrongLane as wrong:
+        with stages.sessions.begin() as session:
+            moved = leases.change_lane(session, lease, wrong.lane, actor=stages.actor)
+        if moved:
+            stages.announce([(lease.upload_id, wrong.lane)])
+    except SandboxError as fault:
+        _put_back(stages, lease, fault.code, use_attempt=lease.faults >= SANDBOX_FAULTS)
+    except (StorageError, StorageRefused, OperationalError, InterfaceError) as fault:
+        _put_back(stages, lease, getattr(fault, "code", "database"), use_attempt=False)
+    except HashwardenError as fault:
+        _put_back(stages, lease, fault.code, use_attempt=False)
+    except MemoryError:
+        # Celery 5.7 ends the whole worker on a MemoryError that leaves a task.
+        _put_back(stages, lease, "memory", use_attempt=True)
+    except Exception as fault:
+        log.error("scan_failed", upload=lease.upload_id, attempts=lease.attempts, exc_info=fault)
+        _put_back(stages, lease, "internal", use_attempt=True)
+
+
+def _hash(sandbox: MediaSandbox, fetched: Fetched) -> HashedMedia:
+    if fetched.media is None:
+        return HashedMedia(kind=Kind.UNSCANNABLE, reason="file_size_limit")
+    return sandbox.hash(fetched.media)
+
+
+def _entries(sessions: Sessions) -> Callable[[Collection[int]], Mapping[int, Entry]]:
+    def look_up(ids: Collection[int]) -> Mapping[int, Entry]:
+        if not ids:
+            return {}
+        with sessions() as session:
+            return entries_by_id(session, ids)
+
+    return look_up
+
+
+def conclude(
+    stages: Stages,
+    lease: Lease,
+    fetched: Fetched,
+    media: HashedMedia,
+    matches: tuple[Match, ...],
+    index_epoch: int,
+) -> None:
+    """Writes the outcome in one transaction: state, history, content, matches, review, feedback and webhook.
+
+    A lease that was lost meanwhile writes nothing: whoever has it now concludes.
+    """
+    policy = stages.settings.policy
+    with stages.sessions.begin() as session:
+        content = contents.lock_content(session, fetched.sha256, fetched.md5, fetched.size, media.kind)
+        upload = leases.locked(session, lease)
+        if upload is None:
+            log.warning("lease_lost", upload=lease.upload_id)
+            session.rollback()
+            return
+        outcome = decide(
+            media,
+            matches,
+            policy,
+            contents.memory_of(session, content.id),
+            floods.demoted(session, [match.entry_id for match in matches]),
+        )
+        upload.content_id = content.id
+        contents.record_matches(session, content, outcome.matches, index_epoch)
+        write_outcome(
+            session, stages.settings, upload, content, media, outcome, index_epoch, actor=stages.actor
+        )
+
+
+def write_outcome(
+    session: Session,
+    settings: Settings,
+    upload: Upload,
+    content: Content,
+    media: HashedMedia,
+    outcome: Outcome,
+    index_epoch: int | None,
+    *,
+    actor: str,
+) -> None:
+    """Moves a locked row to its outcome and everything that goes with it; the caller commits."""
+    policy = settings.policy
+
+    def move(to: State) -> None:
+        transition(
+            session,
+            upload,
+            to,
+            actor=actor,
+            reason=outcome.reason,
+            index_epoch=index_epoch,
+            policy_revision=policy.revision,
+        )
+
+    review_id = None
+    if outcome.review:
+        cause = "match" if outcome.reason == "match" else media.kind.value
+        review_id = contents.open_review(session, content, cause=cause, priority=outcome.priority).id
+        contents.keep_fingerprint(content, media)
+        for match in outcome.matches:
+            if match.effect is not Effect.SHADOW:
+                feedback.enqueue(session, match.entry_id, "PendingReview", f"pending:{match.entry_id}")
+    if outcome.state is State.REMOVED:
+        # Decided before: withheld first, like any match, then removed by that decision.
+        move(State.HELD)
+        move(State.REMOVED)
+        upload.purge_at = func.clock_timestamp() + timedelta(seconds=policy.removal_delay)
+    else:
+        move(outcome.state)
+    if outcome.state is not State.CLEAR or policy.publish == "after_scan":
+        outbox.tell_state(session, upload, review_id=review_id)
+    if outcome.state is State.HELD:
+        uploader = floods.uploader_digest(upload.ref, settings.events.uploader_pattern)
+        holds = [(match.entry_id, match.bank) for match in outcome.matches if match.effect is Effect.HOLD]
+        for demotion in floods.count_holds(session, holds, uploader, policy.flood):
+            log.error("flood_breaker_tripped", demotion=demotion.id, uploaders=demotion.uploaders)
+            outbox.tell_demotion(session, demotion)
+
+
+def _end_exhausted(stages: Stages, upload_id: int) -> None:
+    """An upload that used up its attempts becomes visible: unscannable, or held where policy says so."""
+    settings = stages.settings
+    with stages.sessions.begin() as session:
+        upload = leases.exhausted(session, upload_id, settings.queue)
+        if upload is None:
+            return
+        media = HashedMedia(kind=Kind.UNSCANNABLE, reason=leases.OUT_OF_ATTEMPTS)
+        outcome = unmatched(State.UNSCANNABLE, media.reason, settings.policy.unscannable)
+        content = upload.content or contents.lock_content(session, None, None, upload.size, Kind.UNSCANNABLE)
+        upload.content_id = content.id
+        write_outcome(session, settings, upload, content, media, outcome, None, actor=stages.actor)
+    log.warning("out_of_attempts", upload=upload_id)
+
+
+def _end(stages: Stages, lease: Lease, state: State) -> None:
+    with stages.sessions.begin() as session:
+        upload = leases.locked(session, lease)
+        if upload is not None:
+            transition(session, upload, state, actor=stages.actor)
+            upload.access_due_at = None
+
+
+def _put_back(stages: Stages, lease: Lease, code: str, *, use_attempt: bool) -> None:
+    """Back to `pending`, due later. When even that can't be written, the lease ends by itself."""
+    log.warning("put_back", upload=lease.upload_id, reason=code, attempts=lease.attempts, faults=lease.faults)
+    try:
+        with stages.sessions.begin() as session:
+            leases.give_back(
+                session,
+                lease,
+                stages.settings.queue,
+                actor=stages.actor,
+                reason=code,
+                use_attempt=use_attempt,
+            )
+    except (OperationalError, InterfaceError):
+        log.warning("put_back_later", upload=lease.upload_id)

@@ -1,0 +1,165 @@
+"""Announces every due row again, so that a lost message or a wiped broker loses nothing; sends the outboxes.
+
+Safe to run twice: rows are picked with SKIP LOCKED, and a row announced twice is scanned once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+import redis
+import structlog
+from kombu.exceptions import OperationalError as BrokerError
+from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+
+from bank_sync import feedback
+from config.database import Sessions
+from config.settings import Settings
+from worker.domain import Lane, State
+from worker.outbox import WebhookSender
+from worker.queue.celery_app import queue_name
+from worker.store.models import Heartbeat, Upload
+from worker.withdrawals import release_withdrawn
+
+log = structlog.get_logger()
+
+Announce = Callable[[Iterable[tuple[int, Lane]]], None]
+
+OUTBOX_EVERY = 1.0
+"""Seconds between looks at the outboxes: a hold must reach the platform within seconds."""
+
+_BATCH = 500
+_BROKER_FAULTS = (BrokerError, redis.RedisError, OSError)
+
+
+class Dispatcher:
+    """The loops of `hashwarden dispatch`."""
+
+    def __init__(self, settings: Settings, sessions: Sessions, announce: Announce) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._announce = announce
+        self._webhooks = WebhookSender(sessions, settings.webhook)
+        self._broker = redis_client(settings)
+
+    def run(self, stop: threading.Event) -> None:
+        """Runs until `stop` is set. A fault of one round is logged and never ends the loop."""
+        loops = [
+            threading.Thread(target=self._loop, args=(stop, name, every, round_), name=name, daemon=True)
+            for name, every, round_ in (
+                ("announce", self._settings.queue.dispatch_every, self.announce_due),
+                ("webhooks", OUTBOX_EVERY, self.send_webhooks),
+                ("feedback", OUTBOX_EVERY, self.send_feedback),
+                ("withdrawals", OUTBOX_EVERY, self.release_withdrawn),
+            )
+        ]
+        for loop in loops:
+            loop.start()
+        for loop in loops:
+            loop.join()
+        self._webhooks.close()
+        self._broker.close()
+
+    def _loop(self, stop: threading.Event, name: str, every: float, round_: Callable[[], object]) -> None:
+        while not stop.is_set():
+            try:
+                round_()
+            except Exception as fault:  # noqa: BLE001 (the next round is the answer to any fault)
+                log.warning("dispatch_round_failed", loop=name, fault=type(fault).__name__)
+            stop.wait(every)
+
+    def announce_due(self) -> int:
+        """Announces due uploads and due effects, as many as the broker's queues are short of; returns how many."""
+        announced = 0
+        for lane in Lane:
+            depth = self._depth(lane)
+            if depth is None:
+                return announced
+            room = self._settings.queue.depth - depth
+            while room > 0:
+                ids = self._take_due(lane, min(room, _BATCH), lost=depth == 0)
+                if not ids:
+                    break
+                try:
+                    self._announce([(upload_id, lane) for upload_id in ids])
+                except _BROKER_FAULTS as fault:
+                    # The rows stay due; they are announced again when `reannounce_after` has passed.
+                    log.warning("broker_unreachable", fault=type(fault).__name__)
+                    return announced
+                announced += len(ids)
+                room -= len(ids)
+        self._beat()
+        return announced
+
+    def _depth(self, lane: Lane) -> int | None:
+        try:
+            return int(self._broker.llen(f"{self._settings.broker.key_prefix}{queue_name(lane)}"))
+        except _BROKER_FAULTS as fault:
+            log.warning("broker_unreachable", fault=type(fault).__name__)
+            return None
+
+    def _take_due(self, lane: Lane, limit: int, *, lost: bool) -> list[int]:
+        """Marks due rows as announced and returns their ids.
+
+        A row announced lately still waits in the broker, unless the broker's queue is empty: then its message was
+        taken by a worker or lost, and after one round of grace it is announced again.
+        """
+        queue = self._settings.queue
+        silence = min(queue.dispatch_every, queue.reannounce_after) if lost else queue.reannounce_after
+        with self._sessions.begin() as session:
+            rows = session.scalars(due(lane, silence).limit(limit).with_for_update(skip_locked=True)).all()
+            for upload in rows:
+                upload.announced_at = func.clock_timestamp()
+            return [upload.id for upload in rows]
+
+    def send_webhooks(self) -> int:
+        return self._webhooks.send_due().sent
+
+    def send_feedback(self) -> object:
+        return feedback.send_due(self._sessions, self._settings.banks)
+
+    def release_withdrawn(self) -> int:
+        return release_withdrawn(self._sessions)
+
+    def _beat(self) -> None:
+        now = func.clock_timestamp()
+        with self._sessions.begin() as session:
+            session.execute(
+                insert(Heartbeat)
+                .values(service="dispatch", host=socket.gethostname(), pid=os.getpid(), at=now)
+                .on_conflict_do_update(index_elements=["service", "host", "pid"], set_={"at": now})
+            )
+
+
+def due(lane: Lane, silence: float) -> Select[tuple[Upload]]:
+    """Uploads of a lane to be scanned, or whose effect is to be made, not announced for `silence` seconds."""
+    now = func.clock_timestamp()
+    return (
+        select(Upload)
+        .where(
+            Upload.lane == lane,
+            or_(Upload.announced_at.is_(None), Upload.announced_at < now - timedelta(seconds=silence)),
+            or_(
+                and_(Upload.state == State.PENDING, Upload.next_attempt_at <= now),
+                and_(Upload.state == State.SCANNING, Upload.lease_until < now),
+                Upload.access_due_at <= now,
+                Upload.purge_at <= now,
+            ),
+        )
+        .order_by(Upload.priority, Upload.next_attempt_at)
+    )
+
+
+def redis_client(settings: Settings) -> redis.Redis:
+    """A plain client of the broker, for queue depths and health; not for tasks."""
+    url = settings.broker.url.get_secret_value()
+    if url.startswith("redis+socket://"):
+        path, _, query = url.removeprefix("redis+socket://").partition("?")
+        number = dict(pair.partition("=")[::2] for pair in query.split("&") if pair).get("virtual_host", "0")
+        url = f"unix://{path}?db={number.lstrip('/') or 0}"
+    return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)

@@ -1,0 +1,84 @@
+"""The Celery worker: one task, a shell over the pipeline, and what a pool child sets up after its fork."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import structlog
+from billiard.exceptions import SoftTimeLimitExceeded
+from celery import Celery, signals
+
+from config.logs import configure_logs
+from config.settings import Settings
+from worker import pipeline
+from worker.domain import Lane
+from worker.pipeline import Stages
+from worker.queue.celery_app import PROCESS, Announcer, make_app, queue_name
+from worker.queue.parts import Parts
+
+log = structlog.get_logger()
+
+
+class _Child:
+    """What one pool child works with. Nothing of it exists before the fork: connections don't survive one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._parts: Parts | None = None
+        self._announcer: Announcer | None = None
+
+    def start(self, **_: Any) -> None:  # noqa: ANN401 (signature of Celery's signals)
+        configure_logs(self._settings.logs)
+        self._parts = Parts(self._settings)
+        self._announcer = Announcer(self._settings)
+
+    def stop(self, **_: Any) -> None:  # noqa: ANN401
+        if self._parts is not None:
+            self._parts.close()
+
+    def stages(self) -> Stages:
+        assert self._parts is not None  # noqa: S101 (worker_process_init ran before any task)
+        assert self._announcer is not None  # noqa: S101
+        return self._parts.stages(self._announcer)
+
+
+def worker_app(settings: Settings) -> Celery:
+    """The application of a worker process, with its task registered."""
+    app = make_app(settings)
+    child = _Child(settings)
+    signals.worker_process_init.connect(child.start, weak=False)
+    signals.worker_process_shutdown.connect(child.stop, weak=False)
+    signals.setup_logging.connect(lambda **_: configure_logs(settings.logs), weak=False)
+
+    @app.task(name=PROCESS)  # type: ignore[untyped-decorator]
+    def process(upload_id: int) -> None:
+        try:
+            pipeline.process(child.stages(), upload_id)
+        except SoftTimeLimitExceeded:
+            # The lease ends by itself and the attempt is counted; another try starts from the row.
+            log.warning("soft_time_limit", upload=upload_id)
+
+    return app
+
+
+def run_worker(settings: Settings, lanes: list[Lane], concurrency: int) -> None:
+    """Runs a Celery worker on the lanes' queues until it is told to stop; blocks.
+
+    SIGTERM gives running uploads the soft-shutdown time and then restores their messages.
+    """
+    # Celery reads this name when it starts: SIGTERM then means the soft shutdown.
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    app = worker_app(settings)
+    name = "-".join(lane.value for lane in lanes)
+    app.worker_main(
+        [
+            "worker",
+            f"--queues={','.join(queue_name(lane) for lane in lanes)}",
+            f"--concurrency={concurrency}",
+            f"--hostname={name}-{os.getpid()}@%h",
+            "--without-gossip",
+            "--without-mingle",
+            f"--loglevel={settings.logs.level}",
+        ]
+    )

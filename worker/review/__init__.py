@@ -1,0 +1,1 @@
+"""What people decide: reviews, their verdicts, and the pages that show them."""
