@@ -36,7 +36,7 @@ def release_withdrawn(sessions: Sessions) -> int:
         after = reviews[-1].id
 
 
-def _unsupported(after: int) -> Select[tuple[Review]]:
+def _unsupported(after: int) -> Select[Review]:
     supported = exists().where(
         MatchRow.content_id == Review.content_id,
         MatchRow.dismissed_by.is_(None),

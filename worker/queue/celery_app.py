@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 from config.settings import Settings
 from worker.domain import Lane

@@ -18,6 +18,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bank_sync import feedback
+from config.broker import redis_client
 from config.database import Sessions
 from config.settings import Settings
 from worker.domain import Lane, State
@@ -45,7 +46,7 @@ class Dispatcher:
         self._sessions = sessions
         self._announce = announce
         self._webhooks = WebhookSender(sessions, settings.webhook)
-        self._broker = redis_client(settings)
+        self._broker = redis_client(settings.broker)
 
     def run(self, stop: threading.Event) -> None:
         """Runs until `stop` is set. A fault of one round is logged and never ends the loop."""
@@ -136,7 +137,7 @@ class Dispatcher:
             )
 
 
-def due(lane: Lane, silence: float) -> Select[tuple[Upload]]:
+def due(lane: Lane, silence: float) -> Select[Upload]:
     """Uploads of a lane to be scanned, or whose effect is to be made, not announced for `silence` seconds."""
     now = func.clock_timestamp()
     return (
@@ -153,13 +154,3 @@ def due(lane: Lane, silence: float) -> Select[tuple[Upload]]:
         )
         .order_by(Upload.priority, Upload.next_attempt_at)
     )
-
-
-def redis_client(settings: Settings) -> redis.Redis:
-    """A plain client of the broker, for queue depths and health; not for tasks."""
-    url = settings.broker.url.get_secret_value()
-    if url.startswith("redis+socket://"):
-        path, _, query = url.removeprefix("redis+socket://").partition("?")
-        number = dict(pair.partition("=")[::2] for pair in query.split("&") if pair).get("virtual_host", "0")
-        url = f"unix://{path}?db={number.lstrip('/') or 0}"
-    return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)

@@ -51,7 +51,7 @@ def worker_app(settings: Settings) -> Celery:
     signals.worker_process_shutdown.connect(child.stop, weak=False)
     signals.setup_logging.connect(lambda **_: configure_logs(settings.logs), weak=False)
 
-    @app.task(name=PROCESS)  # type: ignore[untyped-decorator]
+    @app.task(name=PROCESS)
     def process(upload_id: int) -> None:
         try:
             pipeline.process(child.stages(), upload_id)

@@ -1,0 +1,138 @@
+"""Matching: radius, quality, liveness, and the closest view of each entry."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bank_sync.bank import Entry
+from config.policy import BankSettings, PolicySettings, RuleSettings
+from worker.domain import Effect, HashedMedia, Kind, ViewHash
+from worker.matching import find_matches
+
+BANKS = {"a": BankSettings(exchange="own"), "off": BankSettings(exchange="own", enabled=False)}
+POLICY = PolicySettings(rules={"a": {"pdq": RuleSettings(radius=31, low_quality_radius=8)}})
+BASE = bytes(range(32))
+
+
+@dataclass(frozen=True)
+class Hit:
+    query: int
+    entry_id: int
+    distance: int
+
+
+class PlainIndex:
+    """Every stored hash compared with every query: slow and surely right."""
+
+    number = 1
+
+    def __init__(self, stored: Mapping[int, bytes], md5s: Mapping[bytes, list[int]] | None = None) -> None:
+        self._stored = stored
+        self._md5s = md5s or {}
+
+    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> Sequence[Hit]:
+        hits = []
+        for row, query in enumerate(queries):
+            for entry_id, stored in self._stored.items():
+                distance = sum((a ^ b).bit_count() for a, b in zip(query.tolist(), stored, strict=True))
+                if distance <= radius:
+                    hits.append(Hit(row, entry_id, distance))
+        return hits
+
+    def search_md5(self, md5: bytes) -> Sequence[int]:
+        return self._md5s.get(md5, [])
+
+
+def turned(value: bytes, bits: int) -> bytes:
+    """`value` with its first `bits` bits turned."""
+    number = int.from_bytes(value, "little") ^ ((1 << bits) - 1)
+    return number.to_bytes(len(value), "little")
+
+
+def entry(entry_id: int, *, bank: str = "a", live: bool = True, quality: int = 100) -> Entry:
+    return Entry(
+        id=entry_id,
+        bank=bank,
+        signal_type="pdq",
+        live=live,
+        quality=quality,
+        raw_status="Active",
+        case_count=1,
+        last_modified=0,
+    )
+
+
+def picture(*hashes: ViewHash) -> HashedMedia:
+    return HashedMedia(kind=Kind.IMAGE, hashes=hashes)
+
+
+def known(*entries: Entry) -> "LookUp":
+    return LookUp({e.id: e for e in entries})
+
+
+class LookUp:
+    def __init__(self, entries: dict[int, Entry]) -> None:
+        self._entries = entries
+
+    def __call__(self, ids: Collection[int]) -> Mapping[int, Entry]:
+        return {i: self._entries[i] for i in ids if i in self._entries}
+
+
+def test_the_radius_is_inclusive() -> None:
+    index = PlainIndex({1: turned(BASE, 31), 2: turned(BASE, 32)})
+    found = find_matches(picture(ViewHash(BASE, 100)), None, index, known(entry(1), entry(2)), POLICY, BANKS)
+    assert [(m.entry_id, m.distance, m.effect) for m in found] == [(1, 31, Effect.HOLD)]
+
+
+def test_an_entry_is_found_once_by_its_closest_view() -> None:
+    index = PlainIndex({1: BASE})
+    views = (
+        ViewHash(turned(BASE, 9), 100),
+        ViewHash(turned(BASE, 2), 100, "flip_horizontal"),
+        ViewHash(turned(BASE, 2), 100, "complement"),
+    )
+    (found,) = find_matches(picture(*views), None, index, known(entry(1)), POLICY, BANKS)
+    assert (found.distance, found.view) == (2, "flip_horizontal")
+
+
+def test_the_upload_as_it_is_wins_a_tie() -> None:
+    index = PlainIndex({1: BASE})
+    views = (ViewHash(BASE, 100, "rotate_90"), ViewHash(BASE, 100))
+    (found,) = find_matches(picture(*views), None, index, known(entry(1)), POLICY, BANKS)
+    assert found.view == ""
+
+
+def test_withdrawn_and_disabled_entries_do_not_match() -> None:
+    index = PlainIndex({1: BASE, 2: BASE, 3: BASE})
+    entries = known(entry(1, live=False), entry(2, bank="off"))
+    assert find_matches(picture(ViewHash(BASE, 100)), None, index, entries, POLICY, BANKS) == ()
+
+
+def test_low_quality_counts_only_near_exactly_and_never_holds() -> None:
+    index = PlainIndex({1: turned(BASE, 8), 2: turned(BASE, 9), 3: BASE})
+    entries = known(entry(1), entry(2), entry(3, quality=10))
+    found = find_matches(picture(ViewHash(BASE, 49)), None, index, entries, POLICY, BANKS)
+    assert [(m.entry_id, m.effect) for m in found] == [(3, Effect.FLAG), (1, Effect.FLAG)]
+    (low_entry,) = find_matches(
+        picture(ViewHash(BASE, 100)), None, PlainIndex({3: BASE}), known(entry(3, quality=10)), POLICY, BANKS
+    )
+    assert low_entry.effect is Effect.FLAG
+
+
+def test_an_exact_copy_matches_without_any_hash_of_its_picture() -> None:
+    index = PlainIndex({}, {b"m" * 16: [7]})
+    broken = HashedMedia(kind=Kind.UNSCANNABLE, reason="broken")
+    (found,) = find_matches(broken, b"m" * 16, index, known(entry(7)), POLICY, BANKS)
+    assert (found.entry_id, found.distance, found.effect) == (7, 0, Effect.HOLD)
+
+
+def test_a_frame_tells_its_time() -> None:
+    index = PlainIndex({1: BASE})
+    video = HashedMedia(
+        kind=Kind.VIDEO,
+        hashes=(ViewHash(turned(BASE, 40), 100, frame_time=0.5), ViewHash(BASE, 100, frame_time=2.5)),
+    )
+    (found,) = find_matches(video, None, index, known(entry(1)), POLICY, BANKS)
+    assert found.frame_time == 2.5
