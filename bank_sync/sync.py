@@ -1,0 +1,270 @@
+"""One pull of a bank: pages into entries, page by page, and the checkpoint only when the cursor is drained.
+
+A sync may be killed at any point: pages taken stay taken, a page taken twice changes nothing, and the next sync
+goes on inside the cursor or begins it afresh. Nothing a bank has not been seen to withdraw is withdrawn, and
+nothing is skipped.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session
+
+from bank_sync import locks
+from bank_sync.bank import BankCheckpoint, BankEntry, Changes, record_rejects, upsert, withdraw_unseen
+from bank_sync.epoch import Published, publish_if_changed
+from bank_sync.exchanges import open_exchange
+from bank_sync.exchanges.protocol import (
+    Exchange,
+    ExchangeError,
+    MalformedAnswerError,
+    Page,
+    TokenRejectedError,
+)
+from bank_sync.own_bank import retire_unsupported_own
+from config.database import Sessions, database_errors
+from config.errors import HashwardenError
+from config.policy import BankSettings
+from config.settings import Settings
+
+STALE_AFTER = timedelta(days=30)
+"""python-threatexchange's rule for StopNCII: after this long without a drained sync, tombstones may be lost
+for good, so everything is read again and what is not shown any more is withdrawn."""
+
+TOKEN_LIFE = timedelta(hours=1)
+"""How long a page token is trusted; how long it lasts is not documented."""
+
+MAX_RESTARTS = 3
+"""Times a run begins a cursor afresh because its token was refused."""
+
+DRAINED = "drained"
+ALREADY_RUNNING = "already_running"
+NOTHING_TO_SYNC = "nothing_to_sync"
+
+log = structlog.get_logger()
+
+
+class UnknownBankError(HashwardenError):
+    """No bank of this name is in the settings."""
+
+    code = "unknown_bank"
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """What one pull did. `status` is drained, already_running or nothing_to_sync; counts are of records."""
+
+    bank: str
+    status: str = DRAINED
+    resumed: bool = False
+    full: bool = False
+    pages: int = 0
+    changes: Changes = field(default_factory=Changes)
+    orphans_withdrawn: int = 0
+    own_withdrawn: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRun:
+    """What a sync of several banks did: one report or one error a bank, and the epoch in force after it."""
+
+    reports: Sequence[SyncReport]
+    failed: Sequence[tuple[str, HashwardenError]]
+    epoch: Published
+
+
+@dataclass(slots=True)
+class _Cursor:
+    start: int
+    token: str | None
+    next_start: int
+    generation: int
+    full: bool
+
+
+def sync_banks(sessions: Sessions, settings: Settings, names: Iterable[str] | None = None) -> SyncRun:
+    """Pulls these banks (all that are on, without names) and publishes an epoch if anything changed.
+
+    A bank that fails does not keep the others from being pulled, nor what was taken from being published.
+    Raises HashwardenError only for what concerns all: the database or the epochs' folder.
+    """
+    wanted = list(names) if names is not None else enabled_banks(settings)
+    for name in wanted:
+        if name not in settings.banks:
+            raise UnknownBankError(
+                f"There is no bank {name}.", next_step=f"Banks in the settings: {', '.join(settings.banks)}."
+            )
+    reports: list[SyncReport] = []
+    failed: list[tuple[str, HashwardenError]] = []
+    for name in wanted:
+        try:
+            reports.append(sync_bank(sessions, name, settings.banks[name]))
+        except ExchangeError as error:
+            log.error("bank_sync_failed", bank=name, code=error.code)
+            failed.append((name, error))
+    with database_errors(), sessions.begin() as session:
+        epoch = publish_if_changed(
+            session, settings.epochs_dir, keep=settings.index.keep, banks=enabled_banks(settings)
+        )
+    return SyncRun(reports, failed, epoch)
+
+
+def enabled_banks(settings: Settings) -> list[str]:
+    """Names of the banks that are synced and match."""
+    return [name for name, bank in settings.banks.items() if bank.enabled]
+
+
+def sync_bank(
+    sessions: Sessions, name: str, bank: BankSettings, *, exchange: Exchange | None = None
+) -> SyncReport:
+    """Pulls one bank until it is drained, committing page by page; publishes nothing.
+
+    At most one sync of a bank runs at a time: a second one reports already_running at once. Raises
+    ExchangeError, whose code the bank's checkpoint then keeps as `last_error`, and DatabaseError.
+    """
+    if bank.exchange == "own" or not bank.enabled:
+        return SyncReport(name, NOTHING_TO_SYNC)
+    with (
+        database_errors(),
+        closing(exchange or open_exchange(name, bank)) as source,
+        locks.held(sessions.kw["bind"], f"sync:{name}") as mine,
+    ):
+        if not mine:
+            return SyncReport(name, ALREADY_RUNNING)
+        report = SyncReport(name)
+        try:
+            _pull(sessions, name, source, report)
+        except ExchangeError as error:
+            with sessions.begin() as session:
+                _checkpoint(session, name, source).last_error = error.code
+            raise
+        finally:
+            # Also after a failure: pages that were taken may have withdrawn what own entries rest on.
+            with sessions.begin() as session:
+                report.own_withdrawn = len(retire_unsupported_own(session))
+        log.info(
+            "bank_synced",
+            bank=name,
+            pages=report.pages,
+            new=report.changes.new,
+            changed=report.changes.changed,
+            withdrawn=report.changes.withdrawn + report.orphans_withdrawn,
+            rejected=report.rejected.total(),
+        )
+        if report.changes.unknown_status:
+            log.warning("bank_unknown_status", bank=name, records=report.changes.unknown_status)
+        return report
+
+
+def _pull(sessions: Sessions, name: str, source: Exchange, report: SyncReport) -> None:
+    for restart in range(MAX_RESTARTS + 1):
+        with sessions.begin() as session:
+            cursor = _begin(session, name, source)
+        report.resumed = report.resumed or cursor.token is not None
+        report.full = cursor.full
+        try:
+            for page in source.fetch(cursor.start, cursor.token):
+                with sessions.begin() as session:
+                    _take(session, name, source, cursor, page, report)
+            return
+        except TokenRejectedError:
+            with sessions.begin() as session:
+                _close_cursor(_checkpoint(session, name, source))
+            if restart == MAX_RESTARTS:
+                raise
+
+
+def _begin(session: Session, name: str, source: Exchange) -> _Cursor:
+    """Where this run goes on or begins."""
+    row = _checkpoint(session, name, source)
+    now: datetime = session.execute(select(func.now())).scalar_one()
+    row.attempted_at = now
+    stale = row.drained_at is not None and row.drained_at < now - STALE_AFTER
+    if source.snapshot or (stale and not row.full_sync):
+        row.generation += 1
+        row.full_sync = True
+        _close_cursor(row)
+    if (
+        row.cursor_token is not None
+        and row.cursor_start is not None
+        and row.cursor_issued_at is not None
+        and row.cursor_issued_at > now - TOKEN_LIFE
+    ):
+        return _Cursor(
+            row.cursor_start, row.cursor_token, row.cursor_next_start, row.generation, row.full_sync
+        )
+    _close_cursor(row)
+    start = source.first_start if row.full_sync else max(source.first_start, row.next_start - source.overlap)
+    return _Cursor(start, None, 0, row.generation, row.full_sync)
+
+
+def _take(
+    session: Session, name: str, source: Exchange, cursor: _Cursor, page: Page, report: SyncReport
+) -> None:
+    """One page and its place in the cursor, in one transaction."""
+    changes = upsert(session, name, page.records, generation=cursor.generation)
+    record_rejects(session, name, page.rejects)
+    row = _checkpoint(session, name, source)
+    row.records_seen += len(page.records) + len(page.rejects)
+    cursor.next_start = max(cursor.next_start, page.next_start)
+    if page.more:
+        row.cursor_start = cursor.start
+        row.cursor_token = page.token
+        row.cursor_issued_at = session.execute(select(func.now())).scalar_one()
+        row.cursor_next_start = cursor.next_start
+    else:
+        report.orphans_withdrawn = _drain(session, name, source, cursor, row)
+    report.pages += 1
+    report.changes += changes
+    report.rejected.update(reject.reason for reject in page.rejects)
+
+
+def _drain(session: Session, name: str, source: Exchange, cursor: _Cursor, row: BankCheckpoint) -> int:
+    """The cursor's end: only now does the checkpoint move. How many orphans a full sync withdrew."""
+    orphans = 0
+    if cursor.full:
+        entries = select(exists().where(BankEntry.bank == name, BankEntry.generation == cursor.generation))
+        if not source.snapshot and not session.scalar(entries):
+            live = select(exists().where(BankEntry.bank == name, BankEntry.live))
+            if session.scalar(live):
+                raise MalformedAnswerError(
+                    f"The bank {name} shows no records at all, which would withdraw all of its entries.",
+                    next_step="Nothing was withdrawn. Ask the bank; to stop its matches, set enabled = false.",
+                )
+        orphans = withdraw_unseen(session, name, cursor.generation)
+    row.next_start = max(row.next_start, cursor.next_start)
+    row.full_sync = False
+    row.drained_at = session.execute(select(func.now())).scalar_one()
+    row.last_error = None
+    _close_cursor(row)
+    return orphans
+
+
+def _checkpoint(session: Session, name: str, source: Exchange) -> BankCheckpoint:
+    row = session.get(BankCheckpoint, name)
+    if row is None:
+        row = BankCheckpoint(
+            bank=name,
+            next_start=source.first_start,
+            cursor_next_start=0,
+            generation=1,
+            full_sync=True,
+            records_seen=0,
+        )
+        session.add(row)
+    return row
+
+
+def _close_cursor(row: BankCheckpoint) -> None:
+    row.cursor_start = None
+    row.cursor_token = None
+    row.cursor_issued_at = None
+    row.cursor_next_start = 0
