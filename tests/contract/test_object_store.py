@@ -318,6 +318,16 @@ def test_a_removed_marker_is_repaired(place: Place) -> None:
     assert place.platform.get(place.versioned) is None
 
 
+def test_a_repair_that_crashed_is_recognised(place: Place) -> None:
+    ref = place.upload(place.versioned)
+    receipt = place.deny(ref, intent_at=datetime.now(UTC) - timedelta(minutes=1))
+    place.store.delete(place.versioned, KEY, receipt.marker_version_id)
+    intent_at = datetime.now(UTC) + timedelta(seconds=1)
+    repaired = place.deny(ref, receipt, intent_at=intent_at)
+    assert place.deny(ref, receipt, intent_at=intent_at) == repaired
+    assert place.store.serve(ref, receipt, intent_at=intent_at).outcome is ServedOutcome.SERVED
+
+
 def test_an_object_put_back_by_hand_is_quarantined_again(place: Place) -> None:
     ref = place.upload(place.plain)
     receipt = place.deny(ref)
@@ -359,7 +369,7 @@ def test_a_users_delete_while_held_outlives_the_release(place: Place) -> None:
     ref = place.upload(place.versioned)
     receipt = place.deny(ref)
     place.platform.delete(place.versioned)
-    assert place.deny(ref, receipt, intent_at=None) == receipt
+    assert place.deny(ref, receipt) == receipt
     assert place.store.serve(ref, receipt).outcome is ServedOutcome.NOT_CURRENT
     assert place.platform.get(place.versioned) is None
 

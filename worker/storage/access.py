@@ -375,13 +375,16 @@ def _unrecorded_marker(
 ) -> Receipt | None:
     """The marker laid by a `deny` that died before its receipt was committed.
 
-    It is on top, no older than the intent, no marker that is on record, and the newest object beneath is ours.
+    It is on top, no older than an intent that no receipt answers, and the newest object beneath is ours. While the
+    marker on record lies there, another one on top is somebody's own.
     """
     if not stack or intent_at is None or not stack[0].is_marker:
         return None
+    if receipt is not None:
+        answered = receipt.at is None or receipt.at >= intent_at
+        if answered or any(version.version_id == receipt.marker_version_id for version in stack):
+            return None
     top = stack[0]
-    if receipt is not None and receipt.marker_version_id == top.version_id:
-        return None
     newest = next((version for version in stack if not version.is_marker), None)
     if newest is None or not _is_version(newest, ref) or top.last_modified < intent_at - CLOCK_TOLERANCE:
         return None
