@@ -60,6 +60,7 @@ class BankEntry(Base):
         UniqueConstraint("bank", "signal_type", "signal_key", name="uq_bank_entries_signal"),
         CheckConstraint("quality BETWEEN 0 AND 100", name="quality"),
         Index("ix_bank_entries_live_signal_type", "live", "signal_type"),
+        Index("ix_bank_entries_updated_at", "updated_at"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)

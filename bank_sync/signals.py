@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +23,9 @@ MD5_BYTES = 16
 
 MAX_FRAMES = 100_000
 """Frames a vPDQ signal may hold: more than 13 hours at two a second."""
+
+MAX_TIME = 1e7
+"""Seconds a frame's time may reach: four months."""
 
 _FRAME = struct.Struct("<32sBf")
 _HEX = frozenset("0123456789abcdefABCDEF")
@@ -67,7 +69,7 @@ def write(signal_type: str, signal: bytes) -> str:
     if signal_type == VIDEO_MD5 and len(signal) == MD5_BYTES:
         return signal.hex()
     if signal_type == VPDQ:
-        return json.dumps([f"{f.hash.hex()},{f.quality},{f.time:.3f}" for f in unpack_frames(signal)])
+        return json.dumps([f"{f.hash.hex()},{f.quality},{f.time:.9g}" for f in unpack_frames(signal)])
     raise _wrong(signal_type, "its packed length is wrong")
 
 
@@ -75,7 +77,7 @@ def pack_frames(frames: Iterable[Frame]) -> bytes:
     """Packs frames as little-endian records of 37 bytes: hash, u8 quality, f32 seconds. Raises SignalError."""
     packed = []
     for frame in frames:
-        if len(frame.hash) != PDQ_BYTES or not 0 <= frame.quality <= 100 or not 0 <= frame.time < math.inf:
+        if len(frame.hash) != PDQ_BYTES or not 0 <= frame.quality <= 100 or not 0 <= frame.time <= MAX_TIME:
             raise _wrong(VPDQ, "a frame is out of bounds")
         packed.append(_FRAME.pack(frame.hash, frame.quality, frame.time))
     if not 0 < len(packed) <= MAX_FRAMES:
