@@ -22,7 +22,7 @@ from config.database import Sessions
 from config.policy import PolicySettings
 from worker.domain import Access, ObjectRef, State
 from worker.errors import ObjectGone, ObjectSuperseded, StorageError, StorageRefused
-from worker.storage.protocol import ObjectStore, Receipt
+from worker.storage.protocol import ObjectStore, Receipt, ServedOutcome
 from worker.store.models import Content, Upload
 
 log = structlog.get_logger()
@@ -183,7 +183,7 @@ def _apply(store: ObjectStore, work: _Work) -> _Done:
             work.ref,
             work.receipt,
             intent_at=work.intent_at,
-            quarantine_key=f"held/{work.upload_id}",
+            quarantine_key=_quarantine_key(work.upload_id),
             sha256=work.sha256,
         )
         if work.purge:
@@ -196,29 +196,25 @@ def _apply(store: ObjectStore, work: _Work) -> _Done:
 
 
 def _serve(store: ObjectStore, work: _Work) -> _Done:
-    """Undoes a denial exactly; an upload that was denied by a run that crashed is looked for first."""
-    receipt = work.receipt
-    if receipt is None:
-        if work.intent_at is None:
-            return _Done(applied=Access.SERVED, receipt=None)
-        try:
-            # The run that denied it died before it wrote its receipt: the same call finds what it did.
-            receipt = store.deny(
-                work.ref,
-                None,
-                intent_at=work.intent_at,
-                quarantine_key=f"held/{work.upload_id}",
-                sha256=work.sha256,
-            )
-        except (ObjectGone, ObjectSuperseded):
-            return _Done(applied=Access.SERVED, receipt=None)
-    served = store.serve(work.ref, receipt)
-    if served.outcome in {"occupied", "lost"}:
+    """Undoes a denial exactly, also one by a run that died before it wrote its receipt."""
+    if work.receipt is None and work.intent_at is None:
+        return _Done(applied=Access.SERVED, receipt=None)
+    try:
+        served = store.serve(
+            work.ref, work.receipt, intent_at=work.intent_at, quarantine_key=_quarantine_key(work.upload_id)
+        )
+    except (ObjectGone, ObjectSuperseded):
+        return _Done(applied=Access.SERVED, receipt=None)
+    if served.outcome in {ServedOutcome.OCCUPIED, ServedOutcome.LOST}:
         log.warning("not_restored", upload=work.upload_id, outcome=served.outcome)
-        keep = receipt if served.outcome == "occupied" else None
+        keep = work.receipt if served.outcome is ServedOutcome.OCCUPIED else None
         return _Done(applied=Access.SERVED, receipt=keep, error=served.outcome)
-    restored = served.ref if served.ref != work.ref else None
-    return _Done(applied=Access.SERVED, receipt=None, restored=restored)
+    return _Done(applied=Access.SERVED, receipt=None, restored=served.ref if served.restored else None)
+
+
+def _quarantine_key(upload_id: int) -> str:
+    """Opaque: a quarantine bucket's listing tells nothing of the original's name."""
+    return f"held/{upload_id}"
 
 
 def _tag(store: ObjectStore, work: _Work) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from config.settings import MediaSettings
 from worker.domain import Kind, Lane, ObjectRef
 from worker.media.media import Media, open_memory, seal
 from worker.media.sniff import HEAD_BYTES, sniff
-from worker.storage.protocol import ObjectStore
+from worker.storage.protocol import Body, ObjectStore, Receipt
 
 
 class WrongLane(Exception):
@@ -38,8 +38,10 @@ class Fetched:
 
 
 @contextmanager
-def fetch(store: ObjectStore, ref: ObjectRef, lane: Lane, settings: MediaSettings) -> Iterator[Fetched]:
-    """Reads `ref`; the memory is freed when the context ends.
+def fetch(
+    store: ObjectStore, ref: ObjectRef, lane: Lane, settings: MediaSettings, receipt: Receipt | None = None
+) -> Iterator[Fetched]:
+    """Reads `ref`, or its quarantine copy where `receipt` says so; the memory is freed when the context ends.
 
     Raises WrongLane when an image lane meets a video or the other way round, ObjectGone and ObjectSuperseded when
     that version is no more, StorageError when the read broke off.
@@ -47,7 +49,7 @@ def fetch(store: ObjectStore, ref: ObjectRef, lane: Lane, settings: MediaSetting
     fd = open_memory()
     media: Media | None = None
     try:
-        fetched = _read(store, ref, lane, settings, fd)
+        fetched = _read(store.open(ref, receipt), lane, settings, fd)
         media = fetched.media
         yield fetched
     finally:
@@ -57,13 +59,13 @@ def fetch(store: ObjectStore, ref: ObjectRef, lane: Lane, settings: MediaSetting
             os.close(fd)
 
 
-def _read(store: ObjectStore, ref: ObjectRef, lane: Lane, settings: MediaSettings, fd: int) -> Fetched:
+def _read(opening: AbstractContextManager[Body], lane: Lane, settings: MediaSettings, fd: int) -> Fetched:
     md5 = hashlib.md5(usedforsecurity=False)
     sha256 = hashlib.sha256()
     size = 0
     head = b""
     known = False
-    with store.open(ref) as chunks:
+    with opening as chunks:
         for chunk in chunks:
             size += len(chunk)
             if size > settings.digest_bytes:

@@ -28,7 +28,7 @@ from worker.errors import ObjectGone, ObjectSuperseded, SandboxError, StorageErr
 from worker.fetch import Fetched, WrongLane, fetch
 from worker.matching import SignalIndex, find_matches
 from worker.media.sandbox import MediaSandbox
-from worker.storage.protocol import ObjectStore
+from worker.storage.protocol import ObjectStore, Receipt
 from worker.store import contents, floods, leases
 from worker.store.leases import Lease
 from worker.store.models import Content, Upload
@@ -74,7 +74,8 @@ def process(stages: Stages, upload_id: int) -> None:
 
 def _scan(stages: Stages, lease: Lease) -> None:
     try:
-        with fetch(stages.store, lease.ref, lease.lane, stages.settings.media) as fetched:
+        receipt = Receipt.from_json(lease.receipt) if lease.receipt else None
+        with fetch(stages.store, lease.ref, lease.lane, stages.settings.media, receipt) as fetched:
             media = _hash(stages.sandbox, fetched)
         index = stages.index()
         matches = find_matches(
@@ -191,7 +192,13 @@ def write_outcome(
         contents.keep_fingerprint(content, media)
         for match in outcome.matches:
             if match.effect is not Effect.SHADOW:
-                feedback.enqueue(session, match.entry_id, "PendingReview", f"pending:{match.entry_id}")
+                feedback.enqueue(
+                    session,
+                    match.entry_id,
+                    "PendingReview",
+                    feedback.pending_key(match.entry_id),
+                    banks=settings.banks,
+                )
     if outcome.state is State.REMOVED:
         # Decided before: withheld first, like any match, then removed by that decision.
         move(State.HELD)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import redis
 import structlog
@@ -18,6 +19,9 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bank_sync import feedback
+from bank_sync.bank import BankEntry
+from bank_sync.epoch import publish_if_changed
+from bank_sync.sync import enabled_banks
 from config.broker import redis_client
 from config.database import Sessions
 from config.settings import Settings
@@ -34,6 +38,9 @@ Announce = Callable[[Iterable[tuple[int, Lane]]], None]
 OUTBOX_EVERY = 1.0
 """Seconds between looks at the outboxes: a hold must reach the platform within seconds."""
 
+COMPARE_EVERY = 60.0
+"""Seconds between full comparisons of the bank entries with the published index."""
+
 _BATCH = 500
 _BROKER_FAULTS = (BrokerError, redis.RedisError, OSError)
 
@@ -47,6 +54,8 @@ class Dispatcher:
         self._announce = announce
         self._webhooks = WebhookSender(sessions, settings.webhook)
         self._broker = redis_client(settings.broker)
+        self._indexed: datetime | None = None
+        self._compare_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Runs until `stop` is set. A fault of one round is logged and never ends the loop."""
@@ -57,6 +66,7 @@ class Dispatcher:
                 ("webhooks", OUTBOX_EVERY, self.send_webhooks),
                 ("feedback", OUTBOX_EVERY, self.send_feedback),
                 ("withdrawals", OUTBOX_EVERY, self.release_withdrawn),
+                ("index", self._settings.index.poll_every, self.publish_index),
             )
         ]
         for loop in loops:
@@ -123,6 +133,25 @@ class Dispatcher:
 
     def send_feedback(self) -> object:
         return feedback.send_due(self._sessions, self._settings.banks)
+
+    def publish_index(self) -> None:
+        """Publishes what decisions put into or took out of the own bank; a sync publishes its own changes.
+
+        The newest change is looked at each round; a transaction that committed behind a newer one is found by the
+        full comparison once a minute.
+        """
+        with self._sessions.begin() as session:
+            newest = session.scalar(select(func.max(BankEntry.updated_at)))
+            if newest == self._indexed and time.monotonic() < self._compare_at:
+                return
+            self._compare_at = time.monotonic() + COMPARE_EVERY
+            publish_if_changed(
+                session,
+                self._settings.epochs_dir,
+                keep=self._settings.index.keep,
+                banks=enabled_banks(self._settings),
+            )
+            self._indexed = newest
 
     def release_withdrawn(self) -> int:
         return release_withdrawn(self._sessions)

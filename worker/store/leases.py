@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import func, select
@@ -32,6 +33,8 @@ class Lease:
     lane: Lane
     attempts: int
     faults: int
+    receipt: dict[str, Any] | None = None
+    """Where access to it is denied already: how, as the row has it."""
 
 
 def claim(session: Session, upload_id: int, settings: QueueSettings, *, actor: str) -> Lease | None:
@@ -55,7 +58,7 @@ def claim(session: Session, upload_id: int, settings: QueueSettings, *, actor: s
     upload.lease = token
     seconds = settings.lease_image if lane is Lane.IMAGE else settings.lease_video
     upload.lease_until = func.clock_timestamp() + timedelta(seconds=seconds)
-    return Lease(upload.id, token, upload.ref, lane, upload.attempts, upload.faults)
+    return Lease(upload.id, token, upload.ref, lane, upload.attempts, upload.faults, upload.receipt)
 
 
 def _due(session: Session, upload: Upload) -> bool:

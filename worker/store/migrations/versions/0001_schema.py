@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("bank", "signal_type", "signal_key", name="uq_bank_entries_signal"),
     )
     op.create_index("ix_bank_entries_live_signal_type", "bank_entries", ["live", "signal_type"], unique=False)
+    op.create_index("ix_bank_entries_updated_at", "bank_entries", ["updated_at"], unique=False)
     op.create_table(
         "bank_rejects",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
