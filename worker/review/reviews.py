@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from bank_sync import feedback
+from bank_sync.bank import Feedback
 from bank_sync.own_bank import add_own, remove_own
 from bank_sync.signals import PDQ, VIDEO_MD5
 from config.database import Sessions
@@ -18,7 +20,7 @@ from config.errors import HashwardenError
 from config.policy import PolicySettings
 from worker import outbox
 from worker.act import PURGED
-from worker.domain import Kind, State, Verdict
+from worker.domain import Effect, Kind, Lane, State, Verdict
 from worker.store import contents
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 from worker.store.transitions import ALLOWED, transition
@@ -44,6 +46,10 @@ OWN_QUALITY = 50
 """PDQ quality below which a hash is too plain to go into the own bank (the PDQ paper's threshold)."""
 
 
+MAX_ACTOR, MAX_REQUEST_ID, MAX_REASON = 200, 200, 4000
+"""Characters of what a caller may write into a decision."""
+
+
 class ReviewError(HashwardenError):
     """A review that does not exist, or a decision that can't be taken."""
 
@@ -52,12 +58,16 @@ class ReviewError(HashwardenError):
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What one decision did. `kept` are uploads whose bytes were already deleted: nothing brings them back."""
+    """What one decision did.
+
+    `moved` are the uploads that changed state, with the lane that makes their effect hold. `kept` counts uploads that
+    the verdict would have brought back and whose bytes are already deleted.
+    """
 
     decision_id: int
     verdict: Verdict
-    moved: int
-    kept: int
+    moved: tuple[tuple[int, Lane], ...] = ()
+    kept: int = 0
     repeated: bool = False
 
 
@@ -75,38 +85,75 @@ def decide_review(
 
     The same `request_id` decides once, however often it is sent. A decided review can be decided again: the newer
     verdict counts, and what the older did is undone as far as the bytes are still there.
-    Raises ReviewError when there is no such review, or when `request_id` belongs to another one.
+    Raises ReviewError when there is no such review, when `request_id` belongs to another decision, or when a text is
+    too long or holds control characters.
     """
-    with sessions.begin() as session:
-        review = session.get(Review, review_id)
-        if review is None:
-            raise ReviewError(
-                f"There is no review {review_id}.", next_step="`hashwarden reviews` lists the open ones."
-            )
-        content = session.get_one(Content, review.content_id, with_for_update=True)
-        session.refresh(review, with_for_update=True)
-        earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == request_id))
-        if earlier is not None:
-            if earlier.content_id != content.id or earlier.verdict != verdict:
-                raise ReviewError(
-                    f"Request {request_id} has already decided something else.",
-                    next_step="Send each new decision with a request id of its own.",
-                )
-            return Decided(earlier.id, verdict, moved=0, kept=0, repeated=True)
-        decision = DecisionRow(
-            content_id=content.id, verdict=verdict, actor=actor, reason=reason, request_id=request_id
+    _check("name", actor, MAX_ACTOR, needed=True)
+    _check("request id", request_id, MAX_REQUEST_ID, needed=True)
+    _check("reason", reason, MAX_REASON)
+    try:
+        with sessions.begin() as session:
+            return _decide(session, policy, review_id, verdict, actor, request_id, reason)
+    except IntegrityError:
+        # Two callers sent one request id for two contents at the same moment; the other one was first.
+        raise _used_before(request_id) from None
+
+
+def _decide(
+    session: Session,
+    policy: PolicySettings,
+    review_id: int,
+    verdict: Verdict,
+    actor: str,
+    request_id: str,
+    reason: str,
+) -> Decided:
+    review = session.get(Review, review_id)
+    if review is None:
+        raise ReviewError(
+            f"There is no review {review_id}.", next_step="`hashwarden reviews` lists the open ones."
         )
-        session.add(decision)
-        session.flush()
-        review.state = "decided"
-        review.verdict = verdict
-        review.closed_at = func.clock_timestamp()
-        review.decision_id = decision.id
-        _remember(session, content, decision, verdict)
-        moved, kept = _move_uploads(
-            session, content, policy, verdict, actor=actor, reason=reason, review=review
+    content = session.get_one(Content, review.content_id, with_for_update=True)
+    session.refresh(review, with_for_update=True)
+    earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == request_id))
+    if earlier is not None:
+        if earlier.content_id != content.id or earlier.verdict != verdict:
+            raise _used_before(request_id)
+        return Decided(earlier.id, verdict, repeated=True)
+    decision = DecisionRow(
+        content_id=content.id, verdict=verdict, actor=actor, reason=reason, request_id=request_id
+    )
+    session.add(decision)
+    session.flush()
+    review.state = "decided"
+    review.verdict = verdict
+    review.closed_at = func.clock_timestamp()
+    review.decision_id = decision.id
+    _remember(session, content, decision, verdict)
+    moved, kept = _move_uploads(session, content, policy, verdict, actor=actor, review=review)
+    return Decided(decision.id, verdict, moved=moved, kept=kept)
+
+
+def _check(name: str, value: str, longest: int, *, needed: bool = False) -> None:
+    if needed and not value.strip():
+        raise ReviewError(f"A decision needs a {name}.", next_step="Give one and send it again.")
+    if len(value) > longest:
+        raise ReviewError(
+            f"The {name} of the decision has {len(value)} characters; it may have {longest}.",
+            next_step="Shorten it and send it again.",
         )
-        return Decided(decision.id, verdict, moved=moved, kept=kept)
+    if any(not char.isprintable() and char not in "\r\n\t" for char in value):
+        raise ReviewError(
+            f"The {name} of the decision holds control characters.",
+            next_step="Remove them and send it again.",
+        )
+
+
+def _used_before(request_id: str) -> ReviewError:
+    return ReviewError(
+        f"Request {request_id} has already decided something else.",
+        next_step="Send each new decision with a request id of its own.",
+    )
 
 
 def _remember(session: Session, content: Content, decision: DecisionRow, verdict: Verdict) -> None:
@@ -120,9 +167,24 @@ def _remember(session: Session, content: Content, decision: DecisionRow, verdict
     elif verdict is not Verdict.SUSPECTED_MINOR:
         contents.dismiss(session, content.id, decision.id)
     told = FEEDBACK.get(verdict)
-    if told is not None:
-        for row in matched:
-            feedback.enqueue(session, row.entry_id, told, f"decision:{decision.id}:{row.entry_id}")
+    if told is None:
+        _say_nothing_more(session, content, matched)
+        return
+    for row in matched:
+        if row.effect != Effect.SHADOW:
+            feedback.enqueue(session, row.entry_id, told, feedback.decision_key(decision.id, row.entry_id))
+
+
+def _say_nothing_more(session: Session, content: Content, matched: Sequence[MatchRow]) -> None:
+    """Drops what still waits to be told to the banks of this content."""
+    decisions = session.scalars(select(DecisionRow.id).where(DecisionRow.content_id == content.id)).all()
+    keys = [feedback.pending_key(row.entry_id) for row in matched]
+    keys += [feedback.decision_key(earlier, row.entry_id) for earlier in decisions for row in matched]
+    session.execute(
+        update(Feedback)
+        .where(Feedback.idempotency_key.in_(keys), Feedback.sent_at.is_(None), Feedback.dropped.is_(None))
+        .values(dropped="suspected_minor")
+    )
 
 
 def _add_to_own_bank(session: Session, content: Content, origins: Sequence[int], source: str) -> None:
@@ -143,24 +205,26 @@ def _move_uploads(
     verdict: Verdict,
     *,
     actor: str,
-    reason: str,
     review: Review,
-) -> tuple[int, int]:
+) -> tuple[tuple[tuple[int, Lane], ...], int]:
     target = TARGET[verdict]
-    moved = kept = 0
+    moved = []
+    kept = 0
     uploads = session.scalars(
         select(Upload).where(Upload.content_id == content.id).order_by(Upload.id).with_for_update()
     ).all()
     for upload in uploads:
         state = State(upload.state)
+        if state is target or target not in ALLOWED[state]:
+            continue
         if upload.access_applied == PURGED:
             kept += 1
             continue
-        if state is target or target not in ALLOWED[state]:
-            continue
-        transition(session, upload, target, actor=f"reviewer:{actor}", reason=reason or verdict)
+        transition(session, upload, target, actor=f"reviewer:{actor}", reason=f"decided_{verdict}")
+        # Announced lately for its scan, perhaps: the effect must not wait for that to age.
+        upload.announced_at = None
         if target is State.REMOVED:
             upload.purge_at = func.clock_timestamp() + timedelta(seconds=policy.removal_delay)
         outbox.tell_state(session, upload, review_id=review.id)
-        moved += 1
-    return moved, kept
+        moved.append((upload.id, Lane(upload.lane)))
+    return tuple(moved), kept
