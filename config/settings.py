@@ -8,12 +8,14 @@ the file that HASHWARDEN_CONFIG names, and HASHWARDEN_* variables with `__` betw
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
 from config.errors import SettingsError
 from config.policy import BankSettings, PolicySettings
@@ -251,6 +253,13 @@ def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 (pydantic valid
     """
     try:
         return Settings(**overrides)
+    except SourceError as error:
+        # Raised before validation: a list or a table in a variable that is not JSON. Its text names the field.
+        field = re.search(r'"(\w+)"', str(error))
+        raise SettingsError(
+            f"A HASHWARDEN_{field.group(1).upper() if field else ''}* variable is not valid JSON.",
+            next_step='Lists are written like \'["first", "second"]\'.',
+        ) from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
