@@ -107,13 +107,12 @@ def hash_picture(media: mmap, format_: Format, limits: Limits) -> HashedMedia:
         return _hash(content, format_, limits, progressive=progressive)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as bomb:
         raise RefusalError(Reason.PIXEL_LIMIT) from bomb
-    except UnidentifiedImageError as fault:
+    except DECODER_FAULTS as fault:
         raise RefusalError(Reason.BROKEN) from fault
 
 
 def _hash(content: bytes, format_: Format, limits: Limits, *, progressive: bool) -> HashedMedia:
     partial = False
-    reason = ""
     try:
         image = _open(content, format_, limits, progressive=progressive)
         size = image.size
@@ -125,19 +124,17 @@ def _hash(content: bytes, format_: Format, limits: Limits, *, progressive: bool)
         # Browsers show the part of a damaged picture that arrived, so refusing it would be a way past the bank.
         partial = True
         image, size = _load_damaged(content, format_, limits, progressive=progressive)
-    animated = not partial and getattr(image, "n_frames", 1) > 1
-    hashes = pdq.hash_image(image, frame_time=0.0 if animated else None)
-    duration = 0.0
-    if animated:
-        more, duration, whole = _hash_more_frames(image, hashes, limits)
+    frames = 1 if partial else _frame_count(image)
+    hashes = pdq.hash_image(image, frame_time=0.0 if frames > 1 else None)
+    duration, cut = 0.0, None
+    if frames > 1:
+        more, duration, cut = _hash_more_frames(image, frames, hashes, limits)
         hashes += more
-        if not whole:
-            partial, reason = True, Reason.FRAME_LIMIT
     return HashedMedia(
         kind=Kind.IMAGE,
-        reason=reason,
+        reason=cut or "",
         hashes=tuple(hashes),
-        partial=partial,
+        partial=partial or cut is not None,
         width=size[0],
         height=size[1],
         duration=duration,
@@ -176,39 +173,40 @@ def _load_damaged(
     return image, size
 
 
-def _hash_more_frames(
-    image: Image.Image, last: list[ViewHash], limits: Limits
-) -> tuple[list[ViewHash], float, bool]:
-    """Hash frames spread over an animated picture after its first; also its seconds, and whether all were reached.
+def _frame_count(image: Image.Image) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except DECODER_FAULTS:
+        return 1
 
-    A frame is composed from those before it, so the frames walked through are bounded, not only those hashed.
+
+def _hash_more_frames(
+    image: Image.Image, frames: int, last: list[ViewHash], limits: Limits
+) -> tuple[list[ViewHash], float, Reason | str | None]:
+    """Hash frames spread over an animated picture after its first.
+
+    Returns the hashes, the seconds walked through, and why not all frames were: None when they were, '' for
+    damage, else the limit. A frame is composed from those before it, so the walk is bounded, not only the hashes.
     """
-    count = int(getattr(image, "n_frames", 1))
-    reach = min(
-        count,
-        limits.image_frames_walked,
-        max(2, limits.image_frame_pixels // max(1, image.width * image.height)),
-    )
+    affordable = max(2, limits.image_frame_pixels // max(1, image.width * image.height))
+    reach = min(frames, limits.image_frames_walked, affordable)
     hashed = min(reach, limits.image_frames)
-    wanted = {round(at * (reach - 1) / (hashed - 1)) for at in range(1, hashed)} if hashed > 1 else set()
+    wanted = {round(at * (reach - 1) / (hashed - 1)) for at in range(1, hashed)}
     seconds = _frame_seconds(image)
     hashes: list[ViewHash] = []
     for at in range(1, reach):
         try:
             image.seek(at)
             if image.width * image.height > limits.image_pixels:
-                return hashes, seconds, False
-            if at in wanted:
-                image.load()
+                return hashes, seconds, Reason.PIXEL_LIMIT
+            views = pdq.hash_image(image, frame_time=seconds) if at in wanted else []
         except DECODER_FAULTS:
-            return hashes, seconds, False
-        if at in wanted:
-            views = pdq.hash_image(image, frame_time=seconds)
-            if not pdq.is_repeat(views, last):
-                hashes += views
-                last = views
+            return hashes, seconds, ""
+        if views and not pdq.is_repeat(views, last):
+            hashes += views
+            last = views
         seconds += _frame_seconds(image)
-    return hashes, seconds, reach == count
+    return hashes, seconds, None if reach == frames else Reason.FRAME_LIMIT
 
 
 def _frame_seconds(image: Image.Image) -> float:

@@ -16,7 +16,7 @@ import av.container
 import av.error
 import av.stream
 import av.video.stream
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from worker.domain import HashedMedia, Kind, ViewHash
 from worker.media import pdq
@@ -55,6 +55,8 @@ _CODECS = frozenset(
         "msmpeg4v3",
     }
 )
+_CONVERSION = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+"""Bit for bit the colours that the published vPDQ hashes were made from; without exact rounding dim frames drift."""
 _PROBE_BYTES = "5000000"
 _PROBE_MICROSECONDS = "5000000"
 _IO_SECONDS = 5.0
@@ -320,8 +322,8 @@ def _take(frame: av.VideoFrame, sampler: _Sampler, budget: _Budget) -> bool:
     if not sampler.wants(seconds):
         return not frame.is_corrupt
     try:
-        # By default the colour conversion starts a thread a core; the child may start none.
-        shown = sampler.colours.reformat(frame, format="rgb24", threads=1)
+        # By default the conversion starts a thread a core; the child may start none.
+        shown = sampler.colours.reformat(frame, format="rgb24", interpolation=_CONVERSION, threads=1)
     except av.error.FFmpegError:
         return False
     views = pdq.hash_frame(cast(pdq.Pixels, shown.to_ndarray()), frame_time=seconds)
