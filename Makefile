@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DEMO_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: venv demo test lint lock clean
+.PHONY: venv demo test lint docs lock clean
 
 venv: $(STAMP)
 
@@ -32,6 +32,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What in docs/ is made from the code.
+docs: $(STAMP)
+	$(BIN)/python -m config.reference > docs/reference/settings.md
 
 # Re-resolves every pin. Needs uv; the lock names no index.
 lock:
