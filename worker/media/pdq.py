@@ -12,7 +12,8 @@ import pdqhash
 from PIL import Image, ImageCms
 
 from worker.domain import ViewHash
-from worker.media.views import BACKGROUNDS, DIHEDRAL, view_name
+from worker.media.dihedral import CORNERS, Luma, dihedral_hashes
+from worker.media.views import DIHEDRAL, view_name
 
 Pixels = npt.NDArray[np.uint8]
 """Rows x columns x 3 (RGB), 8 bits."""
@@ -29,59 +30,44 @@ _NATIVE_FRAME_PIXELS = 1920 * 1088
 _BACKGROUND_LEVELS = {"on_white": 255, "on_black": 0}
 
 
-def nearest_512(image: Image.Image) -> Image.Image:
+def nearest_512(image: Image.Image, *, from_bottom: bool = False, from_right: bool = False) -> Image.Image:
     """Shrink to 512x512 as CImg does: row i takes source row i*height//512, columns alike.
 
     Both axes are resized as soon as either is over 512, so a narrow picture is stretched, as the reference
     does. Pillow samples at the middle of each target pixel; half a step back gives CImg's choice exactly.
+    Counted from the bottom or the right it takes what it would take of the mirrored picture.
     """
     if max(image.size) <= REFERENCE_SIDE:
         return image
     across, down = image.width / REFERENCE_SIDE, image.height / REFERENCE_SIDE
+    left = (image.width - 1) / REFERENCE_SIDE if from_right else 0
+    top = (image.height - 1) / REFERENCE_SIDE if from_bottom else 0
     return image.transform(
         (REFERENCE_SIDE, REFERENCE_SIDE),
         Image.Transform.AFFINE,
-        (across, 0, -across / 2, 0, down, -down / 2),
+        (across, 0, left - across / 2, 0, down, top - down / 2),
         Image.Resampling.NEAREST,
     )
 
 
-def hash_pixels(pixels: Pixels, *, background: str = "", frame_time: float | None = None) -> list[ViewHash]:
-    """Hash all eight turns and mirrors of a picture that has its final size.
-
-    A picture of low quality is hashed after its contrast is stretched: PDQ's quality falls with contrast,
-    its hash hardly does.
-    """
-    hashes, quality = _dihedral(pixels)
-    if quality < MATCHABLE_QUALITY:
-        stretched = _stretch(pixels)
-        if stretched is not None:
-            stretched_hashes, stretched_quality = _dihedral(stretched)
-            if stretched_quality > quality:
-                hashes, quality = stretched_hashes, stretched_quality
-    return [
-        ViewHash(found, quality, view_name(background, turn), frame_time)
-        for turn, found in zip(DIHEDRAL, hashes, strict=True)
-    ]
-
-
 def hash_image(image: Image.Image, *, frame_time: float | None = None) -> list[ViewHash]:
     """Hash one decoded picture: eight views, or twenty-four where it is not opaque."""
-    colours, alpha = _colours(nearest_512(image))
-    if alpha is None:
-        return hash_pixels(colours, frame_time=frame_time)
-    hashes = []
-    for background in BACKGROUNDS:
-        shown = _over(colours, alpha, _BACKGROUND_LEVELS[background]) if background else colours
-        hashes += hash_pixels(shown, background=background, frame_time=frame_time)
+    corners = [_colours(nearest_512(image, from_bottom=down, from_right=across)) for down, across in CORNERS]
+    colours = [pixels for pixels, _ in corners]
+    hashes = _hash_corners(colours, frame_time=frame_time)
+    if all(alpha is None for _, alpha in corners):
+        return hashes
+    for background, level in _BACKGROUND_LEVELS.items():
+        shown = [pixels if alpha is None else _over(pixels, alpha, level) for pixels, alpha in corners]
+        hashes += _hash_corners(shown, background=background, frame_time=frame_time)
     return hashes
 
 
 def hash_frame(pixels: Pixels, *, frame_time: float) -> list[ViewHash]:
     """Hash one video frame at its own size, as vPDQ does; over 1080p as a picture, to bound the cost."""
     if pixels.shape[0] * pixels.shape[1] > _NATIVE_FRAME_PIXELS:
-        pixels = np.asarray(nearest_512(Image.fromarray(pixels)))
-    return hash_pixels(pixels, frame_time=frame_time)
+        return hash_image(Image.fromarray(pixels), frame_time=frame_time)
+    return _hash_corners([pixels] * len(CORNERS), frame_time=frame_time)
 
 
 def distance(one: bytes, other: bytes) -> int:
@@ -94,17 +80,47 @@ def is_repeat(views: Sequence[ViewHash], last: Sequence[ViewHash]) -> bool:
     return distance(views[0].hash, last[0].hash) <= REPEAT_BITS
 
 
-def _dihedral(pixels: Pixels) -> tuple[list[bytes], int]:
-    vectors, quality = pdqhash.compute_dihedral(np.ascontiguousarray(pixels))
-    return [np.packbits(np.asarray(vector, dtype=np.uint8)).tobytes() for vector in vectors], int(quality)
+def _hash_corners(
+    corners: Sequence[Pixels], *, background: str = "", frame_time: float | None
+) -> list[ViewHash]:
+    """Hash all turns and mirrors of a picture at its final size, as sampled from each corner.
+
+    A picture of low quality is hashed after its contrast is stretched: PDQ's quality falls with contrast,
+    its hash hardly does.
+    """
+    identity, quality = _reference_hash(corners[0])
+    if quality < MATCHABLE_QUALITY:
+        levels = _contrast(corners[0])
+        if levels is not None:
+            stretched = [_stretch(pixels, *levels) for pixels in corners]
+            stretched_identity, stretched_quality = _reference_hash(stretched[0])
+            if stretched_quality > quality:
+                corners, identity, quality = stretched, stretched_identity, stretched_quality
+    # A frame, or a picture that was not shrunk, is one array four times over.
+    lumas = {id(pixels): _luma(pixels) for pixels in corners}
+    turned = dihedral_hashes([lumas[id(pixels)] for pixels in corners])
+    return [
+        ViewHash(found, quality, view_name(background, turn), frame_time)
+        for turn, found in zip(DIHEDRAL, [identity, *turned[1:]], strict=True)
+    ]
 
 
-def _stretch(pixels: Pixels) -> Pixels | None:
-    """Spread the luminance over the whole scale; None for a picture of one colour, where only noise would grow."""
-    luminance = pixels @ np.array([0.299, 0.587, 0.114])
-    low, high = np.percentile(luminance, [_STRETCH_SHARE, 100 - _STRETCH_SHARE])
-    if high - low < _STRETCH_LEVELS:
-        return None
+def _reference_hash(pixels: Pixels) -> tuple[bytes, int]:
+    vector, quality = pdqhash.compute(np.ascontiguousarray(pixels))
+    return np.packbits(np.asarray(vector, dtype=np.uint8)).tobytes(), int(quality)
+
+
+def _luma(pixels: Pixels) -> Luma:
+    return np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float32)
+
+
+def _contrast(pixels: Pixels) -> tuple[float, float] | None:
+    """The levels between which nearly all luminance lies; None for one colour, where only noise would grow."""
+    low, high = np.percentile(_luma(pixels), [_STRETCH_SHARE, 100 - _STRETCH_SHARE])
+    return (float(low), float(high)) if high - low >= _STRETCH_LEVELS else None
+
+
+def _stretch(pixels: Pixels, low: float, high: float) -> Pixels:
     stretched: Pixels = np.clip((pixels - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
     return stretched
 

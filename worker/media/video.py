@@ -55,7 +55,7 @@ _CODECS = frozenset(
         "msmpeg4v3",
     }
 )
-_CONVERSION = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+_CONVERSION = Interpolation.POINT | Interpolation.ACCURATE_RND
 """Bit for bit the colours that the published vPDQ hashes were made from; without exact rounding dim frames drift."""
 _PROBE_BYTES = "5000000"
 _PROBE_MICROSECONDS = "5000000"
