@@ -33,3 +33,9 @@ class StorageRefused(HashwardenError):
     """The object store refused for good: a permission, a setting or an ability is missing."""
 
     code: ClassVar[str] = "storage_refused"
+
+
+class EventSourceError(HashwardenError):
+    """The queue of event messages can't be reached or refused; messages stay in it."""
+
+    code: ClassVar[str] = "event_source"
