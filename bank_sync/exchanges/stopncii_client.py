@@ -136,15 +136,21 @@ class StopNciiClient:
                             next_step="Lower its page_size.",
                         )
                 return bytes(raw)
-        except httpx.TransportError as error:
-            raise UnreachableError(
-                f"The bank {self._name} can't be reached ({type(error).__name__}).",
-                next_step="Check its base_url and the network; the sync goes on where it stopped.",
-            ) from None
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ValueError) as error:
+        except (
+            httpx.UnsupportedProtocol,
+            httpx.LocalProtocolError,
+            httpx.InvalidURL,
+            UnicodeError,
+            ValueError,
+        ) as error:
             raise RequestRejectedError(
                 f"The bank {self._name} can't be asked ({type(error).__name__}).",
                 next_step="Check its base_url and keys.",
+            ) from None
+        except httpx.HTTPError as error:
+            raise UnreachableError(
+                f"The bank {self._name} can't be reached ({type(error).__name__}).",
+                next_step="Check its base_url and the network; the sync goes on where it stopped.",
             ) from None
 
     def _check_status(self, answer: httpx.Response, endpoint: str) -> None:

@@ -82,12 +82,6 @@ def sessions(database_url: str) -> Iterator[Sessions]:
     engine.dispose()
 
 
-@pytest.fixture(scope="module")
-def practice_address() -> Iterator[str]:
-    with running() as address:
-        yield address
-
-
 @pytest.fixture
 def practice() -> Iterator[PracticeClient]:
     with running() as address, PracticeClient(address) as client:
