@@ -320,12 +320,25 @@ def test_a_removed_marker_is_repaired(place: Place) -> None:
 
 def test_a_repair_that_crashed_is_recognised(place: Place) -> None:
     ref = place.upload(place.versioned)
-    receipt = place.deny(ref, intent_at=datetime.now(UTC) - timedelta(minutes=1))
+    receipt = place.deny(ref)
+    assert receipt.at is not None
+    receipt = replace(receipt, at=receipt.at - timedelta(minutes=1))
     place.store.delete(place.versioned, KEY, receipt.marker_version_id)
-    intent_at = datetime.now(UTC) + timedelta(seconds=1)
+    intent_at = datetime.now(UTC)
     repaired = place.deny(ref, receipt, intent_at=intent_at)
     assert place.deny(ref, receipt, intent_at=intent_at) == repaired
     assert place.store.serve(ref, receipt, intent_at=intent_at).outcome is ServedOutcome.SERVED
+
+
+def test_a_users_delete_after_ours_was_taken_away_is_never_taken_for_ours(place: Place) -> None:
+    ref = place.upload(place.versioned)
+    intent_at = datetime.now(UTC)
+    receipt = place.deny(ref, intent_at=intent_at)
+    place.store.delete(place.versioned, KEY, receipt.marker_version_id)
+    place.platform.delete(place.versioned)
+    assert place.deny(ref, receipt, intent_at=intent_at) == receipt
+    assert place.store.serve(ref, receipt, intent_at=intent_at).outcome is ServedOutcome.NOT_CURRENT
+    assert place.platform.get(place.versioned) is None
 
 
 def test_an_object_put_back_by_hand_is_quarantined_again(place: Place) -> None:

@@ -381,7 +381,7 @@ def _unrecorded_marker(
     if not stack or intent_at is None or not stack[0].is_marker:
         return None
     if receipt is not None:
-        answered = receipt.at is None or receipt.at >= intent_at
+        answered = receipt.at is None or receipt.at >= intent_at - CLOCK_TOLERANCE
         if answered or any(version.version_id == receipt.marker_version_id for version in stack):
             return None
     top = stack[0]
