@@ -168,6 +168,13 @@ def _begin(sessions: Sessions, policy: PolicySettings, upload_id: int) -> _Work 
         )
 
 
+def nothing_to_do(upload: Upload, policy: PolicySettings) -> bool:
+    """Whether an upload is to be served, was never denied, and has the tag it should have."""
+    never_denied = upload.receipt is None and upload.access_intent_at is None
+    tagged = upload.tagged == _wanted_tag(State(upload.state), policy)
+    return upload.access_wanted == Access.SERVED and never_denied and tagged
+
+
 def _wanted_tag(state: State, policy: PolicySettings) -> str:
     """Every upload is tagged where the platform serves by tag; else only what is not simply clear."""
     if policy.publish == "until_held" and state in {State.CLEAR, State.FLAGGED}:

@@ -65,14 +65,15 @@ def process(stages: Stages, upload_id: int) -> None:
     """
     with stages.sessions.begin() as session:
         lease = leases.claim(session, upload_id, stages.settings.queue, actor=stages.actor)
-    if lease is not None:
-        _scan(stages, lease)
-    else:
+    if lease is None:
         _end_exhausted(stages, upload_id)
+    elif not _scan(stages, lease):
+        return
     act.ensure(stages.sessions, stages.store, stages.settings.policy, upload_id)
 
 
-def _scan(stages: Stages, lease: Lease) -> None:
+def _scan(stages: Stages, lease: Lease) -> bool:
+    """Scans a leased upload; False when its storage is as it should be and needs no further look."""
     try:
         receipt = Receipt.from_json(lease.receipt) if lease.receipt else None
         with fetch(stages.store, lease.ref, lease.lane, stages.settings.media, receipt) as fetched:
@@ -86,7 +87,7 @@ def _scan(stages: Stages, lease: Lease) -> None:
             stages.settings.policy,
             stages.settings.banks,
         )
-        conclude(stages, lease, fetched, media, matches, index.number)
+        return conclude(stages, lease, fetched, media, matches, index.number)
     except ObjectGone:
         _end(stages, lease, State.GONE)
     except ObjectSuperseded:
@@ -108,6 +109,7 @@ def _scan(stages: Stages, lease: Lease) -> None:
     except Exception as fault:
         log.error("scan_failed", upload=lease.upload_id, attempts=lease.attempts, exc_info=fault)
         _put_back(stages, lease, "internal", use_attempt=True)
+    return False
 
 
 def _hash(sandbox: MediaSandbox, fetched: Fetched) -> HashedMedia:
@@ -133,10 +135,11 @@ def conclude(
     media: HashedMedia,
     matches: tuple[Match, ...],
     index_epoch: int,
-) -> None:
+) -> bool:
     """Writes the outcome in one transaction: state, history, content, matches, review, feedback and webhook.
 
-    A lease that was lost meanwhile writes nothing: whoever has it now concludes.
+    A lease that was lost meanwhile writes nothing: whoever has it now concludes. True when the storage is now to be
+    made to agree.
     """
     policy = stages.settings.policy
     with stages.sessions.begin() as session:
@@ -145,7 +148,7 @@ def conclude(
         if upload is None:
             log.warning("lease_lost", upload=lease.upload_id)
             session.rollback()
-            return
+            return False
         outcome = decide(
             media,
             matches,
@@ -158,6 +161,10 @@ def conclude(
         write_outcome(
             session, stages.settings, upload, content, media, outcome, index_epoch, actor=stages.actor
         )
+        if act.nothing_to_do(upload, policy):
+            upload.access_applied = upload.access_wanted
+            upload.access_due_at = None
+        return upload.access_due_at is not None
 
 
 def write_outcome(

@@ -9,9 +9,12 @@ from sqlalchemy import func, select
 
 from bank_sync.bank import BankRecord, Feedback
 from bank_sync.own_bank import retire_unsupported_own
-from worker.domain import State, Verdict
+from worker.domain import HashedMedia, Kind, State, Verdict
+from worker.fetch import Fetched
+from worker.pipeline import conclude
 from worker.review.reviews import decide_review
-from worker.store.models import DecisionRow, Review, Upload, WebhookMessage
+from worker.store import leases
+from worker.store.models import Content, DecisionRow, Review, Upload, WebhookMessage
 from worker.withdrawals import release_withdrawn
 
 if TYPE_CHECKING:
@@ -276,3 +279,21 @@ def test_one_request_decides_once(rig: Rig, versioned_bucket: str) -> None:
         assert session.scalar(select(func.count()).select_from(DecisionRow)) == 1
         values = list(session.scalars(select(Feedback.value).order_by(Feedback.id)))
     assert values == ["PendingReview", "Blocked"]
+
+
+def test_a_scan_whose_lease_was_lost_writes_nothing(rig: Rig, versioned_bucket: str) -> None:
+    body = rig.jpeg(rig.picture(1))
+    rig.bank_pdq(rig.hash_of(body))
+    upload_id = rig.put(versioned_bucket, "u/a.jpg", body)
+    with rig.sessions.begin() as session:
+        late = leases.claim(session, upload_id, rig.settings.queue, actor="late")
+    rig.make_due(upload_id)
+    with rig.sessions.begin() as session:
+        assert leases.claim(session, upload_id, rig.settings.queue, actor="second") is not None
+    assert late is not None
+    fetched = Fetched(media=None, size=len(body), md5=b"m" * 16, sha256=b"s" * 32)
+    media = HashedMedia(kind=Kind.IMAGE)
+    assert conclude(rig.stages, late, fetched, media, (), 1) is False
+    assert rig.row(upload_id).state == State.SCANNING
+    with rig.sessions() as session:
+        assert session.scalar(select(func.count()).select_from(Content)) == 0
