@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Engine, MetaData, create_engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-from config.errors import DatabaseError
+from config.errors import DatabaseError, SettingsError
 from config.settings import DatabaseSettings
 
 Sessions = sessionmaker[Session]
@@ -30,15 +30,25 @@ class Base(DeclarativeBase):
 
 
 def make_engine(settings: DatabaseSettings) -> Engine:
-    """An engine with a bounded pool. Statement parameters (hashes, keys) never reach error texts."""
-    return create_engine(
-        settings.url.get_secret_value(),
-        pool_size=settings.pool_size,
-        max_overflow=2,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args={"connect_timeout": settings.connect_timeout, "application_name": "hashwarden"},
-    )
+    """An engine with a bounded pool. Statement parameters (hashes, keys) never reach error texts.
+
+    Raises SettingsError when the address is not one of PostgreSQL.
+    """
+    try:
+        return create_engine(
+            settings.url.get_secret_value(),
+            pool_size=settings.pool_size,
+            max_overflow=2,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"connect_timeout": settings.connect_timeout, "application_name": "hashwarden"},
+        )
+    except (ArgumentError, ImportError, TypeError):
+        # The last two: another database's address, whose driver is missing or does not know these arguments.
+        raise SettingsError(
+            "The setting database.url is not an address of PostgreSQL.",
+            next_step="It looks like postgresql+psycopg://user:password@host/name; set HASHWARDEN_DATABASE__URL.",
+        ) from None
 
 
 def make_sessions(engine: Engine) -> Sessions:

@@ -19,10 +19,6 @@ _DATABASE = (
     "The database can't be reached."
     " Check HASHWARDEN_DATABASE__URL and that PostgreSQL is running, then try again."
 )
-_DATABASE_ADDRESS = (
-    "The setting database.url is not an address of PostgreSQL."
-    " It looks like postgresql+psycopg://user:password@host/name; set HASHWARDEN_DATABASE__URL."
-)
 _BROKER = (
     "The broker can't be reached."
     " Check HASHWARDEN_BROKER__URL and that Redis or Valkey is running, then try again; nothing is lost meanwhile."
@@ -41,8 +37,6 @@ def sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
         return _DATABASE
-    if isinstance(error, sqlalchemy.exc.ArgumentError):
-        return _DATABASE_ADDRESS
     library = type(error).__module__.partition(".")[0]
     if isinstance(error, redis.RedisError) or library == "kombu":
         return _BROKER

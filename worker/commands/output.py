@@ -49,11 +49,13 @@ def table(*columns: str, title: str = "") -> Table:
     return made
 
 
-def add_row(to: Table, *cells: object) -> None:
-    """Adds cells as they are: no markup, no control characters."""
+def add_row(to: Table, *cells: object, styles: Mapping[int, str] | None = None) -> None:
+    """Adds cells as they are: no markup, no control characters. `styles` colours cells by their place."""
     from rich.text import Text
 
-    to.add_row(*(Text("" if cell is None else printable(str(cell))) for cell in cells))
+    styles = styles or {}
+    texts = ("" if cell is None else printable(str(cell)) for cell in cells)
+    to.add_row(*(Text(cell, style=styles.get(place, "")) for place, cell in enumerate(texts)))
 
 
 def printable(text: str) -> str:

@@ -12,14 +12,12 @@ from sqlalchemy.orm import Session
 
 from config.database import Sessions
 from worker.domain import Lane, State
+from worker.events.arrivals import BACKFILL
 from worker.store.models import Content, Review, Upload
 from worker.store.transitions import transition
 
 REPLAYED = frozenset({State.UNSCANNABLE, State.UNSUPPORTED, State.SUPERSEDED, State.GONE})
 """States that a replay leaves."""
-
-BACKFILL_PRIORITY = 10
-"""A replay is work in bulk: new uploads go first."""
 
 _UNREAD = (State.UNSCANNABLE, State.UNSUPPORTED)
 
@@ -56,7 +54,8 @@ def _replay_one(session: Session, upload_id: int, actor: str) -> Lane | None:
     transition(session, upload, State.PENDING, actor=actor, reason="replay")
     upload.attempts = 0
     upload.faults = 0
-    upload.priority = BACKFILL_PRIORITY
+    # A replay is work in bulk: new uploads go first.
+    upload.priority = BACKFILL
     session.flush()
     if upload.content_id is not None:
         _close_review(session, upload.content_id)

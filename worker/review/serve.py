@@ -1,0 +1,58 @@
+"""Puts the review pages on their address; without a password never on one that other hosts reach."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from typing import ClassVar
+
+import uvicorn
+from fastapi import FastAPI
+
+from config.errors import HashwardenError, SettingsError
+from config.settings import ReviewSettings
+
+
+class BindError(HashwardenError):
+    """The pages can't listen on their address."""
+
+    code: ClassVar[str] = "bind"
+
+
+def serve(app: FastAPI, settings: ReviewSettings, ready: Callable[[str], None]) -> None:
+    """Serves until a signal ends it; `ready` is told the address once it listens.
+
+    Raises SettingsError for an address of other hosts without a password, BindError when it can't be had.
+    """
+    if settings.password is None and not is_loopback(settings.host):
+        raise SettingsError(
+            f"The review pages would listen on {settings.host} without a password.",
+            next_step="Set HASHWARDEN_REVIEW__PASSWORD, or review.host to 127.0.0.1.",
+        )
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise BindError(
+            f"The review pages can't listen on {settings.host} port {settings.port}: {error.strerror}.",
+            next_step="Set HASHWARDEN_REVIEW__HOST and HASHWARDEN_REVIEW__PORT to an address that is free.",
+        ) from None
+    with listener:
+        host = f"[{settings.host}]" if family is socket.AF_INET6 else settings.host
+        ready(f"http://{host}:{listener.getsockname()[1]}/")
+        # Addresses hold no more than ids, yet who looked at which review is nobody's log line.
+        config = uvicorn.Config(
+            app, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off"
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this host reaches the address; a name other than localhost counts as open."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
