@@ -96,8 +96,8 @@ class Sweeper:
                     .values(
                         listed=progress.listed,
                         found=progress.found,
-                        finished_at=func.clock_timestamp(),
-                        first_finished_at=func.coalesce(Sweep.first_finished_at, func.clock_timestamp()),
+                        finished_at=func.statement_timestamp(),
+                        first_finished_at=func.coalesce(Sweep.first_finished_at, func.statement_timestamp()),
                     )
                 )
             progress.end()
@@ -211,7 +211,7 @@ class Sweeper:
     def _save(
         self, bucket: str, key_marker: str, version_marker: str, progress: _Progress, *, finished: bool
     ) -> None:
-        now = func.clock_timestamp()
+        now = func.statement_timestamp()
         values = {"listed": progress.listed, "found": progress.found}
         with self._sessions.begin() as session:
             statement = update(Sweep).where(Sweep.bucket == bucket, Sweep.kind == FULL)
