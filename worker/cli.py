@@ -6,6 +6,7 @@ here, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -82,6 +83,7 @@ class Root(click.Group):
                 formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> object:
+        _keep_logs_out_of_results()
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
@@ -93,6 +95,13 @@ class Root(click.Group):
             from worker.commands.faults import sentence
 
             raise click.ClickException(sentence(error)) from error
+
+
+def _keep_logs_out_of_results() -> None:
+    """Log lines go to standard error until a service sets its logs up: standard output is for results."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
