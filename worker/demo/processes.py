@@ -203,7 +203,7 @@ def spawn(
 class Server:
     """One server process: `begin` launches it, `wait_ready` returns when it answers. Subclasses say how."""
 
-    name: ClassVar[str]
+    name: str
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
 
     def __init__(self, log_path: Path) -> None:

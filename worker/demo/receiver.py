@@ -75,14 +75,14 @@ def receiving(secret: str) -> Iterator[Receiver]:
     receiver = Receiver(secret)
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 (named by the standard library)
+        def do_POST(self) -> None:
             length = min(int(self.headers.get("content-length", "0")), _MAX_BYTES)
             body = self.rfile.read(length)
             self.send_response(receiver.take(body, {k.lower(): v for k, v in self.headers.items()}))
             self.send_header("content-length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (as above)
+        def log_message(self, format: str, *args: object) -> None:
             """Says nothing: the terminal belongs to the demonstration."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
