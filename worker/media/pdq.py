@@ -85,17 +85,12 @@ def _hash_corners(
 ) -> list[ViewHash]:
     """Hash all turns and mirrors of a picture at its final size, as sampled from each corner.
 
-    A picture of low quality is hashed after its contrast is stretched: PDQ's quality falls with contrast,
-    its hash hardly does.
+    PDQ's quality falls with contrast and its hash does not, so the quality of a faint picture is measured with
+    its contrast stretched: else darkening would put it below every threshold.
     """
     identity, quality = _reference_hash(corners[0])
     if quality < MATCHABLE_QUALITY:
-        levels = _contrast(corners[0])
-        if levels is not None:
-            stretched = [_stretch(pixels, *levels) for pixels in corners]
-            stretched_identity, stretched_quality = _reference_hash(stretched[0])
-            if stretched_quality > quality:
-                corners, identity, quality = stretched, stretched_identity, stretched_quality
+        quality = max(quality, _stretched_quality(corners[0]))
     # A frame, or a picture that was not shrunk, is one array four times over.
     lumas = {id(pixels): _luma(pixels) for pixels in corners}
     turned = dihedral_hashes([lumas[id(pixels)] for pixels in corners])
@@ -114,15 +109,14 @@ def _luma(pixels: Pixels) -> Luma:
     return np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float32)
 
 
-def _contrast(pixels: Pixels) -> tuple[float, float] | None:
-    """The levels between which nearly all luminance lies; None for one colour, where only noise would grow."""
-    low, high = np.percentile(_luma(pixels), [_STRETCH_SHARE, 100 - _STRETCH_SHARE])
-    return (float(low), float(high)) if high - low >= _STRETCH_LEVELS else None
-
-
-def _stretch(pixels: Pixels, low: float, high: float) -> Pixels:
-    stretched: Pixels = np.clip((pixels - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
-    return stretched
+def _stretched_quality(pixels: Pixels) -> int:
+    """Quality with nearly all luminance spread over the whole scale; 0 for one colour, where only noise would grow."""
+    luma = _luma(pixels)
+    low, high = np.percentile(luma, [_STRETCH_SHARE, 100 - _STRETCH_SHARE])
+    if high - low < _STRETCH_LEVELS:
+        return 0
+    stretched = np.clip((luma - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
+    return _reference_hash(_grey(stretched))[1]
 
 
 def _over(colours: Pixels, alpha: npt.NDArray[np.uint8], level: int) -> Pixels:
