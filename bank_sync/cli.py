@@ -249,9 +249,10 @@ def bank_status(sessions: Sessions, settings: Settings) -> list[dict[str, Any]]:
                 ).group_by(BankEntry.bank)
             )
         }
-        rejected = dict(
-            session.execute(select(BankReject.bank, func.count()).group_by(BankReject.bank)).tuples().all()
-        )
+        rejected = {
+            row[0]: row[1]
+            for row in session.execute(select(BankReject.bank, func.count()).group_by(BankReject.bank))
+        }
         checkpoints = {row.bank: row for row in session.scalars(select(BankCheckpoint))}
     rows = []
     for name, about in settings.banks.items():
@@ -287,7 +288,7 @@ def _sentence(report: SyncReport) -> str:
         f"{changes.new} new",
         f"{changes.changed} changed",
         f"{changes.withdrawn + report.orphans_withdrawn} withdrawn",
-        f"{report.rejected.total()} rejected",
+        f"{sum(report.rejected.values())} rejected",
     ]
     if changes.unknown_status:
         parts.append(f"{changes.unknown_status} of unknown status")

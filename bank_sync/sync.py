@@ -7,7 +7,6 @@ nothing is skipped.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -69,7 +68,8 @@ class SyncReport:
     changes: Changes = field(default_factory=Changes)
     orphans_withdrawn: int = 0
     own_withdrawn: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
+    rejected: dict[str, int] = field(default_factory=dict)
+    """Records kept as rejects, by reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def sync_bank(
             new=report.changes.new,
             changed=report.changes.changed,
             withdrawn=report.changes.withdrawn + report.orphans_withdrawn,
-            rejected=report.rejected.total(),
+            rejected=sum(report.rejected.values()),
         )
         if report.changes.unknown_status:
             log.warning("bank_unknown_status", bank=name, records=report.changes.unknown_status)
@@ -224,7 +224,8 @@ def _take(
         report.orphans_withdrawn = _drain(session, name, source, cursor, row)
     report.pages += 1
     report.changes += changes
-    report.rejected.update(reject.reason for reject in page.rejects)
+    for reject in page.rejects:
+        report.rejected[reject.reason] = report.rejected.get(reject.reason, 0) + 1
 
 
 def _drain(session: Session, name: str, source: Exchange, cursor: _Cursor, row: BankCheckpoint) -> int:

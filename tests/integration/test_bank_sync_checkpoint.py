@@ -16,6 +16,7 @@ from bank_sync.bank import BankCheckpoint, BankEntry, BankRecord, upsert
 from bank_sync.exchanges import open_exchange
 from bank_sync.exchanges.files import BankFileError
 from bank_sync.exchanges.protocol import Exchange, FeedbackItem, MalformedAnswerError, Page
+from bank_sync.own_bank import add_own
 from bank_sync.sandbox.app import running
 from bank_sync.sandbox.client import PracticeClient
 from bank_sync.sync import sync_bank
@@ -251,6 +252,20 @@ def test_a_line_taken_out_of_a_bank_file_is_withdrawn(sessions: Sessions, tmp_pa
     assert len(live) == 2499
     path.write_text("\n".join(lines))
     assert sync_bank(sessions, "listed", bank).changes.reactivated == 1
+
+
+def test_a_withdrawal_takes_along_what_rests_on_it_in_the_own_bank(
+    sessions: Sessions, practice: PracticeClient
+) -> None:
+    case = practice.open_case(HASHES[:1])
+    sync_bank(sessions, "practice", practice.bank_settings())
+    with sessions.begin() as session:
+        origin = session.scalars(select(BankEntry.id)).one()
+        own = add_own(session, "pdq", b"\x99" * 32, 90, [origin], source="content")
+    practice.withdraw(case)
+    assert sync_bank(sessions, "practice", practice.bank_settings()).own_withdrawn == 1
+    with sessions() as session:
+        assert not session.get_one(BankEntry, own).live
 
 
 def test_a_bank_that_is_off_or_our_own_has_nothing_to_sync(sessions: Sessions) -> None:

@@ -19,6 +19,7 @@ from bank_sync.exchanges.protocol import ExchangeError
 from bank_sync.sandbox.app import PracticeKeys, running
 from bank_sync.sandbox.client import PracticeClient
 from bank_sync.sync import UnknownBankError
+from config.errors import DatabaseError
 
 HASHES = [("pdq", bytes([n + 0xA0]) * 32) for n in range(3)]
 Run = Callable[..., Result]
@@ -73,6 +74,7 @@ def test_a_sync_says_what_it_did_and_publishes(
         "own": "nothing_to_sync",
     }
     status = run("bank", "status", "--json")
+    assert status.exception is None
     (row,) = (row for row in json.loads(status.output)["banks"] if row["bank"] == "practice")
     assert (row["live"], row["last_error"], row["in_cursor"]) == (3, None, False)
     assert {"bank_synced", "epoch_published", "practice_page"} <= {line["event"] for line in logs}
@@ -95,6 +97,15 @@ def test_a_bank_that_fails_fails_the_command_but_not_the_others(
     assert "practice" in str(result.exception)
     assert "listed: 1 pages, 1 new" in result.output
     assert "epoch 1 published" in result.output
+
+
+def test_an_unreachable_database_is_one_clear_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HASHWARDEN_DATABASE__URL", "postgresql+psycopg://user:hidden@127.0.0.1:9/none")
+    for command in (("bank", "sync", "--all"), ("bank", "status"), ("index", "publish")):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert isinstance(result.exception, DatabaseError)
+        assert "hidden" not in str(result.exception)
 
 
 def test_wrong_usage_and_unknown_banks_are_told_apart(run: Run) -> None:
@@ -121,7 +132,9 @@ def test_epochs_are_published_listed_and_rolled_back(run: Run, practice: Practic
     assert "epoch 1 published" in run("index", "build").output
     assert "epoch 1 is up to date" in run("index", "build").output
     practice.open_case(HASHES)
-    run("bank", "sync", "practice")
+    practice.set_faults(short_pdq={})
+    told = json.loads(run("bank", "sync", "practice", "--json").output)
+    assert told["banks"][0]["rejected"] == {"hash_value": 1}
     assert "epoch 3 published" in run("index", "publish").output
     assert "epoch 4 published with the content of epoch 2" in run("index", "rollback", "2").output
     status = run("index", "status")
