@@ -105,7 +105,7 @@ def make_scenario() -> Scenario:
         copies.of(1, "cat", "40 % of its size", smaller, "jpg"),
         confirmed,
         copies.of(1, "cat", "in grey", grey, "png"),
-        copies.of(1, "cat", "turned right", turned, "webp"),
+        copies.of(1, "cat", "on its side", turned, "webp"),
         copies.of(1, "cat", "colours inverted", inverted, "jpg"),
         copies.of(1, "cat", "in the bucket before", None, "webp", early=True),
         copies.of(2, "coffee", "saved again", None, "jpg", quality=55),

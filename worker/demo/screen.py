@@ -44,17 +44,29 @@ class Screen:
         self._yes, self._no = ("✓", "✗") if utf else ("ok", "NOT")
         self._ellipsis = "…" if utf else "..."
         self._acts = 0
+        self._started = time.monotonic()
         self.failures: list[str] = []
         self.checks = 0
 
     def act(self, title: str, sentence: str) -> None:
         self._acts += 1
-        self.console.print()
-        self.console.print(Text(f"{self._acts:>2}  {title}", style="bold"))
-        self.console.print(_indented(sentence))
+        elapsed = f"  at {time.monotonic() - self._started:.0f} s"
+        heading = Text(f"{self._acts:>2}  {title}", style="bold").append(elapsed, style="not bold dim")
+        self.print(Text(""), heading, _indented(sentence))
 
     def say(self, sentence: str) -> None:
-        self.console.print(_indented(sentence))
+        self.print(_indented(sentence))
+
+    def print(self, *what: RenderableType) -> None:
+        """Prints; where no terminal pads the lines away, without blanks at their ends."""
+        if self.console.is_terminal:
+            self.console.print(*what, sep="\n")
+            return
+        with self.console.capture() as captured:
+            self.console.print(*what, sep="\n")
+        lines = (line.rstrip() for line in captured.get().splitlines())
+        self.console.file.write("".join(f"{line}\n" for line in lines))
+        self.console.file.flush()
 
     def check(self, right: bool, sentence: str, otherwise: str = "") -> None:
         """A tick before the sentence, or a cross and what was found instead."""
@@ -63,7 +75,7 @@ class Screen:
             self.failures.append(sentence)
         text = sentence if right or not otherwise else f"{sentence}: {otherwise}"
         sign = self._yes if right else self._no
-        self.console.print(_indented(text, sign=sign, style="green" if right else "bold red"))
+        self.print(_indented(text, sign=sign, style="green" if right else "bold red"))
 
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()
@@ -73,7 +85,7 @@ class Screen:
             made.add_column(column, overflow="fold", justify="right" if at in right else "left")
         for row in rows:
             made.add_row(*(Text(cell) for cell in row))
-        self.console.print(_shifted(made))
+        self.print(_shifted(made))
 
     def pairs(self, rows: Sequence[tuple[str, str]]) -> None:
         """Names and values; a value is never broken, so that it can be copied."""
@@ -83,7 +95,7 @@ class Screen:
 
     def uploads(self, planned: Sequence[Planned], seen: Mapping[str, Seen]) -> None:
         """The table of uploads: what each is, what was expected, what was reached, the nearest match, the time."""
-        self.console.print(_shifted(self._uploads(planned, seen)))
+        self.print(_shifted(self._uploads(planned, seen)))
 
     def follow(
         self,
@@ -133,7 +145,7 @@ class Screen:
     def _under_way(self, planned: Sequence[Planned], seen: Mapping[str, Seen]) -> RenderableType:
         """As many rows as the terminal holds: those still under way, and before them the ones just settled."""
         done = [upload for upload in planned if upload.key in seen and seen[upload.key].settled]
-        done.sort(key=lambda upload: seen[upload.key].milliseconds)
+        done.sort(key=lambda upload: seen[upload.key].milliseconds or 0.0)
         waiting = [upload for upload in planned if upload not in done]
         rows = max(4, self.console.height - 6)
         shown = [*done, *waiting]
@@ -159,7 +171,7 @@ class Screen:
                 made.add_row(*cells, Text(f"on its way{self._ellipsis}", style="dim"), Text(""), Text(""))
                 continue
             why = found.matches[0].words if found.matches else found.reason.replace("_", " ")
-            time_taken = f"{found.milliseconds:.0f}" if found.settled else ""
+            time_taken = f"{found.milliseconds:.0f}" if found.settled and found.milliseconds else ""
             made.add_row(*cells, self._reached(upload, found, wide=wide), Text(why), Text(time_taken))
         return made
 

@@ -44,7 +44,10 @@ class FoundMatch:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the database says of one upload. `milliseconds` lie between the start of its put and its state."""
+    """What the database says of one upload.
+
+    `milliseconds` lie between the start of its put and its state; None for one that nobody waited for.
+    """
 
     upload_id: int
     version_id: str
@@ -54,7 +57,7 @@ class Seen:
     settled: bool
     """Its state is final for now, and what the state means for the object was made to hold."""
     applied: str
-    milliseconds: float
+    milliseconds: float | None
     matches: tuple[FoundMatch, ...]
     review_id: int | None
     review_open: bool
@@ -94,13 +97,17 @@ class Watcher:
                 source=upload.source,
                 settled=State(upload.state) not in _UNDER_WAY and upload.access_due_at is None,
                 applied=upload.access_applied,
-                milliseconds=1000 * (upload.state_since.timestamp() - self.put_at.get(upload.key, 0.0)),
+                milliseconds=self._milliseconds(upload),
                 matches=matches.get(upload.content_id or 0, ()),
                 review_id=review_id,
                 review_open=review_state == "open",
             )
             for upload, review_id, review_state in rows
         }
+
+    def _milliseconds(self, upload: Upload) -> float | None:
+        put_at = self.put_at.get(upload.key)
+        return None if put_at is None else 1000 * (upload.state_since.timestamp() - put_at)
 
     def _matches(self, session: Session, contents: Collection[int]) -> dict[int, tuple[FoundMatch, ...]]:
         found: dict[int, tuple[FoundMatch, ...]] = {}
