@@ -138,12 +138,7 @@ def _begin(sessions: Sessions, policy: PolicySettings, upload_id: int) -> _Work 
             return None
         wanted = Access(upload.access_wanted)
         tag = _wanted_tag(state, policy)
-        if (
-            wanted is Access.SERVED
-            and upload.receipt is None
-            and upload.tagged == tag
-            and not upload.access_intent_at
-        ):
+        if nothing_to_do(upload, policy):
             upload.access_applied = Access.SERVED
             upload.access_due_at = None
             return None
@@ -245,8 +240,8 @@ def _finish(sessions: Sessions, work: _Work, done: _Done) -> bool:
         upload.receipt = done.receipt.to_json() if done.receipt else None
         upload.access_error = done.error
         upload.access_attempts = 0
-        if work.wanted is Access.SERVED and done.receipt is None:
-            upload.access_intent_at = None
+        # Answered: a later denial sets a fresh intent, by which a marker that it leaves behind is known.
+        upload.access_intent_at = None
         if done.purged:
             upload.purge_at = None
         if work.tag:
