@@ -6,7 +6,6 @@ keeps its row as a tombstone, so that what it held can be found and released.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,10 +42,6 @@ OWN_BANK = "own"
 KNOWN_STATUSES = frozenset({"unknown", "received", "active", "withdrawn", "deleted"})
 WITHDRAWN_STATUSES = frozenset({"withdrawn", "deleted"})
 """Statuses of StopNCII's wire, in lower case; the two withdrawn ones oblige a client to stop matching."""
-
-MAX_REJECT_CHARS = 4000
-MAX_REJECTS = 10_000
-"""How many raw rejected records a bank keeps; further ones are counted under one row without a record."""
 
 _BATCH = 1000
 _NOW = func.now()
@@ -307,24 +302,36 @@ def _upsert_batch(
                 "signal": record.signal,
                 "signal_key": key,
                 "generation": generation,
-                "withdrawn_at": None if live else _NOW,
             }
         )
     if rows:
-        statement = insert(BankEntry).values(rows)
+        statement = insert(BankEntry)
         taken = statement.excluded
-        session.execute(
+        # Many rows by one short statement: one of thousands of parameters takes longer to write than to run.
+        session.connection().execute(
             statement.on_conflict_do_update(
                 constraint="uq_bank_entries_signal",
                 set_={name: taken[name] for name in (*snapshot, "generation")}
                 | {
                     "updated_at": _NOW,
-                    "withdrawn_at": case(
-                        (taken.live, None), else_=func.coalesce(BankEntry.withdrawn_at, _NOW)
-                    ),
+                    "withdrawn_at": case((taken.live, None), else_=BankEntry.withdrawn_at),
                 },
-            )
+            ),
+            rows,
         )
+        gone = [row["signal_key"] for row in rows if not row["live"]]
+        if gone:
+            session.execute(
+                update(BankEntry)
+                .where(
+                    BankEntry.bank == bank,
+                    BankEntry.signal_key.in_(gone),
+                    ~BankEntry.live,
+                    BankEntry.withdrawn_at.is_(None),
+                )
+                .values(withdrawn_at=_NOW)
+                .execution_options(synchronize_session=False)
+            )
     if same:
         session.execute(
             update(BankEntry)
@@ -343,31 +350,6 @@ def withdraw_unseen(session: Session, bank: str, generation: int) -> int:
         .returning(BankEntry.id)
     )
     return len(done.all())
-
-
-def record_rejects(session: Session, bank: str, rejects: Sequence[Reject]) -> None:
-    """Keeps records that can't be taken for a person to look at; the same one again only counts."""
-    if not rejects:
-        return
-    kept = session.scalar(select(func.count()).select_from(BankReject).where(BankReject.bank == bank)) or 0
-    rows: dict[tuple[str, bytes], dict[str, Any]] = {}
-    for reject in rejects:
-        key = hashlib.sha256(reject.record.encode("utf-8", "replace")).digest()
-        record: str | None = reject.record[:MAX_REJECT_CHARS].replace("\x00", "\ufffd")
-        if kept + len(rows) >= MAX_REJECTS:
-            key, record = b"", None
-        row = rows.setdefault(
-            (reject.reason, key),
-            {"bank": bank, "reason": reject.reason, "record_key": key, "record": record, "seen": 0},
-        )
-        row["seen"] += 1
-    statement = insert(BankReject).values(list(rows.values()))
-    session.execute(
-        statement.on_conflict_do_update(
-            constraint="uq_bank_rejects_record",
-            set_={"seen": BankReject.seen + statement.excluded.seen, "last_at": _NOW},
-        )
-    )
 
 
 def entries_by_id(session: Session, ids: Collection[int]) -> dict[int, Entry]:

@@ -17,7 +17,7 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from bank_sync import locks
-from bank_sync.bank import BankCheckpoint, BankEntry, Changes, record_rejects, upsert, withdraw_unseen
+from bank_sync.bank import BankCheckpoint, BankEntry, Changes, upsert, withdraw_unseen
 from bank_sync.epoch import Published, publish_if_changed
 from bank_sync.exchanges import open_exchange
 from bank_sync.exchanges.protocol import (
@@ -28,6 +28,7 @@ from bank_sync.exchanges.protocol import (
     TokenRejectedError,
 )
 from bank_sync.own_bank import retire_unsupported_own
+from bank_sync.rejects import record_rejects
 from config.database import Sessions, database_errors
 from config.errors import HashwardenError
 from config.policy import BankSettings
