@@ -5,12 +5,11 @@ Every check asks the storage, the database or the bank afresh; none repeats what
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 from sqlalchemy import func, select
@@ -22,6 +21,7 @@ from bank_sync.sandbox.wire import Case
 from bank_sync.signals import PDQ, VIDEO_MD5
 from worker.demo.deployment import BANK, BUCKET, REMOVAL_DELAY, Deployment
 from worker.demo.device import hash_on_device
+from worker.demo.processes import EmbeddedError
 from worker.demo.scenario import Planned, Scenario
 from worker.demo.screen import Screen, percentile
 from worker.demo.watch import Seen, Visitor, Watcher
@@ -133,10 +133,10 @@ class Acts:
             "`ms`: from the start of the put to the state, while all wait for the same few processes.",
         )
         # Beside the table, so that it shows the first upload while the last one is still being written.
-        putting = threading.Thread(target=self._put_all, args=(uploads,), daemon=True)
-        putting.start()
-        seen = self._follow(uploads)
-        putting.join()
+        with ThreadPoolExecutor(1) as pool:
+            putting = pool.submit(self._put_all, uploads)
+            seen = self._follow(uploads)
+            putting.result()
         self._check_states(uploads, seen)
         self._at_once = _times(seen)
 
@@ -303,7 +303,7 @@ class Acts:
 
     def _follow(self, uploads: Sequence[Planned]) -> dict[str, Seen]:
         keys = [upload.key for upload in uploads]
-        return dict(self._screen.follow(uploads, lambda: self._watcher.look(keys), seconds=60))
+        return dict(self._screen.follow(uploads, lambda: self._watcher.look(keys), seconds=120))
 
     def _check_states(self, uploads: Sequence[Planned], seen: dict[str, Seen]) -> None:
         """Every upload has its expected state, and matched its case where it has one."""
@@ -333,7 +333,13 @@ class Acts:
         return key in seen and seen[key].settled
 
     def _seen(self, upload: Planned) -> Seen:
-        return self._watcher.look([upload.key])[upload.key]
+        seen = self._watcher.look([upload.key]).get(upload.key)
+        if seen is None:
+            raise EmbeddedError(
+                "An upload of the demonstration has no row.",
+                next_step=f"The logs in {self._deployment.embedded.state_dir / 'logs'} say why.",
+            )
+        return seen
 
     def _wait_for(self, uploads: Sequence[Planned], state: State) -> None:
         keys = [upload.key for upload in uploads]
@@ -377,7 +383,7 @@ class Acts:
     def _webhooks(self) -> Counter[str]:
         with self._deployment.sessions() as session:
             rows = session.execute(select(WebhookMessage.type, func.count()).group_by(WebhookMessage.type))
-            return Counter(dict(rows.tuples().all()))
+            return Counter(dict(rows.all()))
 
     def _live_entries(self, bank: str) -> int:
         with self._deployment.sessions() as session:

@@ -43,6 +43,8 @@ def demo_command(once: bool, state_dir: Path) -> None:
     PostgreSQL, Valkey, S3 and SQS are embedded ones, the bank is a practice bank; all end with this command.
     Then it stays, with the review pages open, until Ctrl-C. Exit code 1: something did not come out as expected.
     """
+    import structlog
+
     from worker.demo.acts import Acts
     from worker.demo.deployment import deployed
     from worker.demo.scenario import make_scenario
@@ -51,8 +53,9 @@ def demo_command(once: bool, state_dir: Path) -> None:
     # Servers and services end with us in any case; this ends them in order.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
-    # What our own libraries log in this process would break the table; services log to files.
+    # What is logged in this process would break the table; services log to files.
     logging.disable(logging.CRITICAL)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     started = time.monotonic()
     screen = Screen()
     screen.console.print("Hashwarden demonstration: real services on embedded servers, with a practice bank.")
@@ -98,7 +101,7 @@ def _stay(deployment: Deployment, screen: Screen) -> None:
             ("Metrics", f"{deployment.review_url}/metrics"),
             ("Practice bank", deployment.bank_url),
             ("S3", f"{deployment.embedded.s3_endpoint}  bucket {BUCKET}, no key needed"),
-            ("Upload case 1", f"curl -T {picture} {mine}"),
+            ("Upload case 1", f"curl -H x-amz-acl:public-read -T {picture} {mine}"),
             ("A second later", f"curl -o /dev/null -w '%{{http_code}}\\n' {mine}"),
             ("Command line", f"HASHWARDEN_CONFIG={config} {_short(Path(sys.argv[0]))} uploads"),
         )
@@ -108,10 +111,10 @@ def _stay(deployment: Deployment, screen: Screen) -> None:
     try:
         while True:
             for service in deployment.services:
-                if not service.running and service.title not in told:
-                    told.add(service.title)
+                if not service.running and service.name not in told:
+                    told.add(service.name)
                     screen.console.print(
-                        f"The service {service.title} ended; its log {service.log_path} says why."
+                        f"The service {service.name} ended; its log {service.log_path} says why."
                     )
             time.sleep(1)
     except KeyboardInterrupt:

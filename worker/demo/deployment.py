@@ -43,6 +43,7 @@ REVIEW_PORT_VARIABLE = "HASHWARDEN_REVIEW__PORT"
 REMOVAL_DELAY = 2.0
 """Seconds until removed bytes are deleted; the default of ten minutes would outlast the demonstration."""
 
+_START_SECONDS = 90.0  # six interpreters start at once, perhaps on one busy core
 _HOST = "127.0.0.1"
 _BANK_ADDRESS = re.compile(r"practice bank at (http://\S+)")
 _SERVICES: Mapping[str, tuple[str, ...]] = {
@@ -62,7 +63,7 @@ class Service(Server):
         self, name: str, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
     ) -> None:
         super().__init__(folder / "logs" / f"{name}.log")
-        self.title = name
+        self.name = name
         self._arguments = arguments
         self._folder = folder
         self._environment = environment
@@ -137,7 +138,7 @@ class Deployment:
     def wait_for_services(self) -> None:
         """Returns when the review pages answer. Raises EmbeddedError, with the log's path, when one has ended."""
         for service in self.services:
-            service.wait_ready()
+            service.wait_ready(_START_SECONDS)
         self.require_services()
 
     def require_services(self) -> None:
@@ -145,7 +146,7 @@ class Deployment:
         for service in self.services:
             if not service.running:
                 raise EmbeddedError(
-                    f"The service {service.title} ended by itself.",
+                    f"The service {service.name} ended by itself.",
                     next_step=f"Its log {service.log_path} says why.",
                 )
 
@@ -197,7 +198,7 @@ def deployed(state_dir: Path, *, any_port: bool) -> Iterator[Deployment]:
         receiver = ending.enter_context(receiving(secret))
         queue_url = _make_bucket_and_queue(embedded.s3_endpoint)
         bank.ready_when(lambda: _BANK_ADDRESS.search(_text(bank.log_path)) is not None)
-        bank.wait_ready()
+        bank.wait_ready(_START_SECONDS)
         found = _BANK_ADDRESS.search(_text(bank.log_path))
         assert found is not None  # noqa: S101 (wait_ready has seen it)
         config_path = folder / "demo.toml"

@@ -118,7 +118,7 @@ class Screen:
         self.uploads(planned, seen)
         return seen
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    def wait(self, condition: Callable[[], bool], seconds: float = 60.0) -> bool:
         """Whether the condition came true in time."""
         until = time.monotonic() + seconds
         while not condition():

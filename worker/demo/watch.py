@@ -133,7 +133,7 @@ class Watcher:
     def counts(self) -> dict[str, int]:
         """How many uploads are in each state now."""
         with self._sessions() as session:
-            rows = session.execute(select(Upload.state, func.count()).group_by(Upload.state)).tuples()
+            rows = session.execute(select(Upload.state, func.count()).group_by(Upload.state))
             return {State(state).value: number for state, number in rows}
 
 
