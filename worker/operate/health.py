@@ -93,7 +93,7 @@ def seconds_since(moment: SQLCoreOperations[Any]) -> ColumnElement[float]:
 
 
 def coverage(session: Session) -> Coverage:
-    counted = session.execute(select(Upload.state, func.count()).group_by(Upload.state)).tuples()
+    counted = session.execute(select(Upload.state, func.count()).group_by(Upload.state))
     states = {state.value: 0 for state in State} | {str(state): number for state, number in counted}
     waiting = session.execute(
         select(

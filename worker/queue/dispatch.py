@@ -154,7 +154,11 @@ class Dispatcher:
             self._indexed = newest
 
     def release_withdrawn(self) -> int:
-        return release_withdrawn(self._sessions)
+        released = release_withdrawn(self._sessions)
+        if released:
+            # Somebody's upload is withheld for nothing: it does not wait for the next round.
+            self.announce_due()
+        return released
 
     def _beat(self) -> None:
         now = func.clock_timestamp()

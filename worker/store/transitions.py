@@ -104,6 +104,8 @@ def transition(
         upload.access_due_at = now
         upload.access_attempts = 0
         upload.purge_at = None
+        # Not yet announced for this: the dispatcher does at its next round.
+        upload.announced_at = None
 
 
 def record_arrival(session: Session, upload: Upload, *, actor: str) -> None:
