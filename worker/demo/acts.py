@@ -22,21 +22,15 @@ from bank_sync.signals import PDQ, VIDEO_MD5
 from worker.demo.deployment import BANK, BUCKET, REMOVAL_DELAY, Deployment
 from worker.demo.device import hash_on_device
 from worker.demo.processes import EmbeddedError
+from worker.demo.report import show_bank, show_numbers, show_platform
 from worker.demo.scenario import Planned, Scenario
-from worker.demo.screen import Screen, percentile
+from worker.demo.screen import Screen
 from worker.demo.watch import Seen, Visitor, Watcher
 from worker.domain import State, Verdict
-from worker.operate import health
 from worker.queue.celery_app import Announcer
 from worker.review.reviews import decide_review
-from worker.store.models import WebhookMessage
 
 _REVIEWER = "demo-reviewer"
-_FEEDBACK = {
-    "PendingReview": "a match waits for a person",
-    "Blocked": "a person confirmed it",
-    "NotBlocked": "a person found no match",
-}
 
 
 class Acts:
@@ -64,9 +58,14 @@ class Acts:
             self._decide(scenario)
             self._upload_again(scenario)
             self._withdraw(scenario)
-            self._show_bank(scenario)
-            self._show_platform()
-            self._sum_up()
+            show_bank(
+                self._screen,
+                self._bank,
+                self._cases,
+                {1: "Blocked", scenario.withdrawn_case: "PendingReview", 3: "NotBlocked"},
+            )
+            show_platform(self._screen, self._deployment)
+            show_numbers(self._screen, self._deployment, self._at_once, self._alone)
         finally:
             self._visitor.close()
             self._bank.__exit__(None, None, None)
@@ -238,69 +237,6 @@ class Acts:
         live = self._live_entries(BANK)
         self._screen.check(live == expected, f"{live} of its entries still match", f"expected {expected}")
 
-    def _show_bank(self, scenario: Scenario) -> None:
-        self._screen.act(
-            "What each person sees at the bank",
-            "By case number and PIN: the feedback that this platform sent, and nothing about who uploaded what.",
-        )
-        expected = {1: {"Blocked"}, scenario.withdrawn_case: {"PendingReview"}, 3: {"NotBlocked"}}
-        self._screen.wait(lambda: all(self._feedback(case) == said for case, said in expected.items()))
-        rows = []
-        for number, case in self._cases.items():
-            for entry in self._bank.progress(case)["hashes"]:
-                words = ", ".join(_feedback_words(item["feedbackValue"]) for item in entry["feedback"])
-                rows.append((f"case {number}", entry["signalType"], entry["status"], words or "nothing yet"))
-        self._screen.table(("Case", "Hash", "Status", "Feedback"), rows)
-        for number, said in expected.items():
-            found = self._feedback(number)
-            self._screen.check(
-                found == said,
-                f"case {number}: {', '.join(sorted(said))}",
-                ", ".join(sorted(found)) or "nothing",
-            )
-
-    def _show_platform(self) -> None:
-        self._screen.act(
-            "What the platform was told",
-            "Webhooks to a small receiver on this machine, each signature checked by the standard-webhooks scheme.",
-        )
-        receiver = self._deployment.receiver
-        self._screen.wait(lambda: receiver.counts() == self._webhooks())
-        counts, wanted = receiver.counts(), self._webhooks()
-        self._screen.table(
-            ("Event", "Arrived"), [(kind, str(counts[kind])) for kind in sorted(counts)], right=(1,)
-        )
-        total = sum(wanted.values())
-        self._screen.check(
-            counts == wanted and receiver.refused == 0,
-            f"all {total} arrived once, every signature right",
-            f"{sum(counts.values())} arrived, {receiver.refused} signatures wrong",
-        )
-
-    def _sum_up(self) -> None:
-        self._screen.act("In numbers", "From the database, as `hashwarden coverage` and /metrics show it.")
-        deployment = self._deployment
-        with deployment.sessions() as session:
-            covered = health.coverage(session)
-            alarms = health.alarms(
-                session, deployment.settings, lambda: read_pointer(deployment.settings.epochs_dir)
-            )
-        states = [(state, str(number)) for state, number in covered.states.items() if number]
-        self._screen.table(("State", "Uploads"), states, right=(1,))
-        half, most = percentile(self._at_once, 0.5), percentile(self._at_once, 0.95)
-        self._screen.say(
-            f"put to state, {len(self._at_once)} uploads at once: p50 {half:.0f} ms, p95 {most:.0f} ms"
-        )
-        self._screen.say(
-            f"put to state, one upload at a time: p50 {percentile(self._alone, 0.5):.0f} ms of {len(self._alone)}"
-        )
-        self._screen.say(
-            f"coverage: {covered.seen} seen, {covered.scanned} scanned, {covered.unsupported} unsupported, "
-            f"{covered.unscannable} unscannable, {covered.pending} pending"
-        )
-        self._screen.check(covered.pending == 0, "nothing is pending")
-        self._screen.check(not alarms, "no alarm", " ".join(alarm.message for alarm in alarms))
-
     def _follow(self, uploads: Sequence[Planned]) -> dict[str, Seen]:
         keys = [upload.key for upload in uploads]
         return dict(self._screen.follow(uploads, lambda: self._watcher.look(keys), seconds=120))
@@ -373,18 +309,6 @@ class Acts:
         listed = self._deployment.s3.list_object_versions(Bucket=BUCKET, Prefix=upload.key)
         return len(listed.get("Versions", []))
 
-    def _feedback(self, number: int) -> set[str]:
-        """Everything that was said of the case's hashes; a hash of which nothing was said counts as ''."""
-        hashes = self._bank.progress(self._cases[number])["hashes"]
-        return {
-            said["feedbackValue"] for entry in hashes for said in entry["feedback"] or [{"feedbackValue": ""}]
-        }
-
-    def _webhooks(self) -> Counter[str]:
-        with self._deployment.sessions() as session:
-            rows = session.execute(select(WebhookMessage.type, func.count()).group_by(WebhookMessage.type))
-            return Counter(dict(rows.all()))
-
     def _live_entries(self, bank: str) -> int:
         with self._deployment.sessions() as session:
             return session.scalars(
@@ -394,10 +318,6 @@ class Acts:
 
 def _times(seen: dict[str, Seen]) -> list[float]:
     return [found.milliseconds for found in seen.values() if found.milliseconds is not None]
-
-
-def _feedback_words(value: str) -> str:
-    return f"{value} ({_FEEDBACK[value]})" if value in _FEEDBACK else value
 
 
 def _as_expected(upload: Planned, seen: Seen | None) -> bool:

@@ -35,7 +35,7 @@ _ENDED = 128
     type=click.Path(path_type=Path, file_okay=False),
     default=lambda: os.environ.get("HASHWARDEN_STATE_DIR", "var"),
     show_default="var",
-    help="Folder for the database, index and logs of the demonstration; what an earlier one left is deleted.",
+    help="Its folder `demo` takes database, index and logs; what an earlier demonstration left there is deleted.",
 )
 def demo_command(once: bool, state_dir: Path) -> None:
     """Run the whole system on this machine, on real pictures, and show what becomes of each upload.
@@ -61,7 +61,7 @@ def demo_command(once: bool, state_dir: Path) -> None:
     screen.console.print("Hashwarden demonstration: real services on embedded servers, with a practice bank.")
     with ThreadPoolExecutor(1) as pool, ExitStack() as ending:
         making = pool.submit(make_scenario)
-        deployment = ending.enter_context(deployed(state_dir, any_port=once))
+        deployment = ending.enter_context(deployed(state_dir / "demo", any_port=once))
         screen.console.print(
             f"PostgreSQL, Valkey, S3 and SQS are up after {time.monotonic() - started:.1f} s; "
             f"everything is kept in {deployment.embedded.state_dir}."
