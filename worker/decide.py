@@ -65,11 +65,14 @@ def _enforced(
         return Outcome(State.CLEAR, reason=f"decided_{memory.verdict}", matches=weighed)
     if media.kind is Kind.UNSCANNABLE:
         return unmatched(State.UNSCANNABLE, media.reason, policy.unscannable, weighed)
+    if media.partial and media.reason:
+        # A limit ended the decode: what was not looked at is not clear.
+        return unmatched(State.UNSCANNABLE, media.reason, policy.unscannable, weighed)
     if media.kind is Kind.UNSUPPORTED:
         return unmatched(State.UNSUPPORTED, media.reason, policy.unsupported, weighed)
     if weighed:
         return Outcome(State.CLEAR, reason="shadow_match", matches=weighed)
-    return Outcome(State.CLEAR)
+    return Outcome(State.CLEAR, reason="partial" if media.partial else "")
 
 
 def unmatched(

@@ -194,7 +194,8 @@ def write_outcome(
 
     review_id = None
     if outcome.review:
-        cause = "match" if outcome.reason == "match" else media.kind.value
+        uncompared = Kind.UNSUPPORTED if media.kind is Kind.UNSUPPORTED else Kind.UNSCANNABLE
+        cause = "match" if outcome.reason == "match" else uncompared.value
         review_id = contents.open_review(session, content, cause=cause, priority=outcome.priority).id
         contents.keep_fingerprint(content, media)
         for match in outcome.matches:

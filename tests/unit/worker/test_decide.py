@@ -71,6 +71,20 @@ def test_a_suspected_minor_stays_withheld_whatever_else_is_known() -> None:
     assert (outcome.state, outcome.review) == (State.HELD, False)
 
 
+def test_what_a_limit_left_unseen_is_not_clear() -> None:
+    cut = HashedMedia(kind=Kind.VIDEO, partial=True, reason="cpu_limit")
+    assert (decide(cut, (), ENFORCE).state, decide(cut, (), ENFORCE).reason) == (
+        State.UNSCANNABLE,
+        "cpu_limit",
+    )
+    assert decide(cut, (match(),), ENFORCE).state is State.HELD
+    damaged = HashedMedia(kind=Kind.IMAGE, partial=True)
+    assert (decide(damaged, (), ENFORCE).state, decide(damaged, (), ENFORCE).reason) == (
+        State.CLEAR,
+        "partial",
+    )
+
+
 def test_shadow_mode_says_what_it_would_have_done() -> None:
     outcome = decide(IMAGE, (match(),), SHADOW)
     assert (outcome.state, outcome.reason, outcome.review) == (State.CLEAR, "shadow_held", False)
