@@ -77,7 +77,7 @@ def show_platform(screen: Screen, deployment: Deployment) -> None:
 def _written(deployment: Deployment) -> Counter[str]:
     with deployment.sessions() as session:
         rows = session.execute(select(WebhookMessage.type, func.count()).group_by(WebhookMessage.type))
-        return Counter(dict(rows.tuples().all()))
+        return Counter(dict(rows.all()))
 
 
 def show_numbers(
