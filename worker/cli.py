@@ -101,7 +101,9 @@ def _keep_logs_out_of_results() -> None:
     """Log lines go to standard error until a service sets its logs up: standard output is for results."""
     import structlog
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.reset_defaults()
+    # Looked up at each line: a caller may have replaced the stream since.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
@@ -153,3 +154,29 @@ def rig(settings: Settings, s3: S3Client) -> Iterator[Rig]:
     made = Rig(settings.model_copy(update={"banks": banks, "index": index}), s3)
     yield made
     made.close()
+
+
+@pytest.fixture
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The settings as HASHWARDEN_* variables, set for the test; the mapping is for child processes."""
+    secret = settings.database.url.get_secret_value()
+    keys = settings.storage
+    assert keys.access_key is not None
+    assert keys.secret_key is not None
+    variables = {
+        "HASHWARDEN_STATE_DIR": str(settings.state_dir),
+        "HASHWARDEN_DATABASE__URL": secret,
+        "HASHWARDEN_BROKER__URL": settings.broker.url.get_secret_value(),
+        "HASHWARDEN_STORAGE__ENDPOINT_URL": keys.endpoint_url or "",
+        "HASHWARDEN_STORAGE__REGION": keys.region,
+        "HASHWARDEN_STORAGE__ACCESS_KEY": keys.access_key.get_secret_value(),
+        "HASHWARDEN_STORAGE__SECRET_KEY": keys.secret_key.get_secret_value(),
+        "HASHWARDEN_STORAGE__BUCKETS": json.dumps(keys.buckets),
+        "HASHWARDEN_STORAGE__QUARANTINE_BUCKET": keys.quarantine_bucket,
+        "HASHWARDEN_EVENTS__SQS_QUEUE_URL": settings.events.sqs_queue_url,
+        "HASHWARDEN_EVENTS__SQS_ENDPOINT_URL": settings.events.sqs_endpoint_url or "",
+        "HASHWARDEN_EVENTS__SQS_WAIT_SECONDS": "1",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables

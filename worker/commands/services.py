@@ -143,9 +143,8 @@ def review_app() -> None:
     metrics = Metrics(settings, sessions, lambda: read_pointer(settings.epochs_dir), walls=walls)
     app = make_app(settings, sessions, lambda moved: wake(settings, moved), metrics=metrics)
     try:
-        # uvicorn hands the signal that ended it on to these handlers: the end is then an orderly one.
-        with _until_signalled():
-            serve(app, settings.review, lambda address: click.echo(f"Review pages at {address}"))
+        with _until_signalled() as stop:
+            serve(app, settings.review, stop, lambda address: click.echo(f"Review pages at {address}"))
     finally:
         engine.dispose()
 

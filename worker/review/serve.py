@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -20,8 +21,10 @@ class BindError(HashwardenError):
     code: ClassVar[str] = "bind"
 
 
-def serve(app: FastAPI, settings: ReviewSettings, ready: Callable[[str], None]) -> None:
-    """Serves until a signal ends it; `ready` is told the address once it listens.
+def serve(
+    app: FastAPI, settings: ReviewSettings, stop: threading.Event, ready: Callable[[str], None]
+) -> None:
+    """Serves until `stop` is set; `ready` is told the address once it listens.
 
     Raises SettingsError for an address of other hosts without a password, BindError when it can't be had.
     """
@@ -45,7 +48,15 @@ def serve(app: FastAPI, settings: ReviewSettings, ready: Callable[[str], None]) 
         config = uvicorn.Config(
             app, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off"
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        server = uvicorn.Server(config)
+        threading.Thread(target=_end, args=(server, stop), daemon=True).start()
+        server.run(sockets=[listener])
+
+
+def _end(server: uvicorn.Server, stop: threading.Event) -> None:
+    """uvicorn's own handlers stand only while it serves: a signal before that must not be lost."""
+    stop.wait()
+    server.should_exit = True
 
 
 def is_loopback(host: str) -> bool:
