@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from config.policy import BankSettings
 from config.settings import Settings, load_settings
 from worker.cli import cli
-from worker.operate.doctor import Check, Status, examine
+from worker.operate.check import Check, Status
+from worker.operate.doctor import examine
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

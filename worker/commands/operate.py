@@ -53,7 +53,8 @@ def doctor(as_json: bool) -> None:
     Exit code 1 when anything must not go live so; a warning alone does not fail.
     """
     from config.settings import load_settings
-    from worker.operate.doctor import Status, examine
+    from worker.operate.check import Status
+    from worker.operate.doctor import examine
 
     shown = table("Part", "Check", "", "Detail", "Next step")
     failed = warned = 0

@@ -174,7 +174,8 @@ def up(concurrency: int) -> None:
 
 def own_command(*arguments: str) -> list[str]:
     """The command line that runs `hashwarden ARGUMENTS` with this very installation."""
-    return [sys.executable, "-m", "worker.cli", *arguments]
+    # -P: a folder `worker` where the command is run must not be taken for ours.
+    return [sys.executable, "-P", "-m", "worker.cli", *arguments]
 
 
 def _checked() -> Settings:

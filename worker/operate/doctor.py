@@ -11,12 +11,8 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,7 +28,8 @@ from config.settings import Settings
 from worker.media.isolation import Wall
 from worker.media.sandbox import ZygoteSandbox
 from worker.operate.broker import ask
-from worker.storage.protocol import Versioning
+from worker.operate.check import Check, Status
+from worker.operate.doctor_storage import bucket_checks, event_checks, quarantine_checks
 from worker.storage.s3 import S3Store
 from worker.store.migrate import require_current
 
@@ -40,26 +37,6 @@ POSTGRES_VERSION = 140000
 """Least server_version_num: PostgreSQL 14."""
 
 PYTHON_VERSION = (3, 11)
-
-_EVERYBODY = ("AllUsers", "AuthenticatedUsers")
-"""Groups of S3's access control lists that stand for anybody (S3 user guide, "ACL overview")."""
-
-
-class Status(StrEnum):
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was tried. `fail`: do not go live so; `warn`: it runs, and something is missing."""
-
-    part: str
-    name: str
-    status: Status
-    detail: str = ""
-    next_step: str = ""
 
 
 def examine(settings: Settings) -> Iterator[Check]:
@@ -77,9 +54,9 @@ def examine(settings: Settings) -> Iterator[Check]:
             "Set storage.buckets to the buckets of uploads.",
         )
     for bucket in settings.storage.buckets:
-        yield from _guarded(f"bucket {bucket}", partial(_bucket, store, settings, bucket))
-    yield from _guarded("quarantine", lambda: _quarantine(store, settings))
-    yield from _guarded("events", lambda: _events(settings))
+        yield from _guarded(f"bucket {bucket}", partial(bucket_checks, store, settings, bucket))
+    yield from _guarded("quarantine", lambda: quarantine_checks(store, settings))
+    yield from _guarded("events", lambda: event_checks(settings))
     yield from _guarded("index", lambda: _index(settings))
     for name, bank in settings.banks.items():
         yield from _guarded(f"bank {name}", partial(_bank, name, bank))
@@ -157,145 +134,6 @@ def _broker(settings: Settings) -> Iterator[Check]:
             Status.WARN,
             "Off: a restart forgets wake-up calls, and the dispatcher has to announce them again.",
             "Set appendonly yes in the broker's configuration.",
-        )
-
-
-def _bucket(store: S3Store, settings: Settings, bucket: str) -> Iterator[Check]:
-    part = f"bucket {bucket}"
-    if bucket == settings.storage.quarantine_bucket:
-        yield Check(
-            part,
-            "quarantine",
-            Status.FAIL,
-            "It is scanned and the quarantine at once.",
-            "Name another bucket in storage.quarantine_bucket.",
-        )
-        return
-    versioning = store.versioning(bucket)
-    if versioning is Versioning.ENABLED:
-        yield Check(part, "versions", Status.OK, "on")
-    else:
-        yield Check(
-            part,
-            "versions",
-            Status.WARN,
-            f"{versioning.value}: a held object is copied to quarantine and its key deleted.",
-            "Turn versions on: then a delete marker withholds, and its removal restores exactly.",
-        )
-    for probe in store.probe(bucket):
-        if probe.ok:
-            yield Check(part, probe.name, Status.OK, probe.detail)
-        else:
-            yield Check(
-                part,
-                probe.name,
-                Status.FAIL,
-                probe.detail,
-                "Until this holds, uploads of this bucket can't be withheld safely: correct permissions or store.",
-            )
-
-
-def _quarantine(store: S3Store, settings: Settings) -> Iterator[Check]:
-    bucket = settings.storage.quarantine_bucket
-    if not bucket:
-        unversioned = [
-            name for name in settings.storage.buckets if store.versioning(name) is not Versioning.ENABLED
-        ]
-        if unversioned:
-            yield Check(
-                "quarantine",
-                "present",
-                Status.FAIL,
-                f"None is set, and {', '.join(unversioned)} keeps no versions.",
-                "Set storage.quarantine_bucket to a private bucket, or turn versions on.",
-            )
-        return
-    store.versioning(bucket, fresh=True)
-    yield Check("quarantine", "present", Status.OK, bucket)
-    public = _public_by(store, bucket)
-    if public is None:
-        yield Check(
-            "quarantine",
-            "private",
-            Status.WARN,
-            "The store doesn't tell who may read it.",
-            "Make sure that nobody but this system may read that bucket.",
-        )
-    elif public:
-        yield Check(
-            "quarantine",
-            "private",
-            Status.FAIL,
-            f"Anybody may read it, by its {public}.",
-            "Block public access to that bucket: it holds what was withheld.",
-        )
-    else:
-        yield Check("quarantine", "private", Status.OK)
-
-
-def _public_by(store: S3Store, bucket: str) -> str | None:
-    """What opens the bucket to anybody: 'policy', 'access list', '' for nothing, None when the store won't say."""
-    told = False
-    try:
-        status = store.client.get_bucket_policy_status(Bucket=bucket)
-        if status["PolicyStatus"]["IsPublic"]:
-            return "policy"
-        told = True
-    except ClientError as error:
-        told = error.response["Error"]["Code"] == "NoSuchBucketPolicy"
-    try:
-        grants = store.client.get_bucket_acl(Bucket=bucket)["Grants"]
-    except ClientError:
-        return "" if told else None
-    anybody = any(str(grant.get("Grantee", {}).get("URI", "")).endswith(_EVERYBODY) for grant in grants)
-    return "access list" if anybody else ""
-
-
-def _events(settings: Settings) -> Iterator[Check]:
-    events, storage = settings.events, settings.storage
-    if not events.sqs_queue_url:
-        yield Check(
-            "events",
-            "queue",
-            Status.WARN,
-            f"None is set: uploads are found by the sweep, every {settings.sweep.recent_every:g} s.",
-            "Send the buckets' notifications to SQS and set events.sqs_queue_url.",
-        )
-        return
-    client = boto3.client(
-        "sqs",
-        endpoint_url=events.sqs_endpoint_url or None,
-        region_name=storage.region,
-        aws_access_key_id=storage.access_key.get_secret_value() if storage.access_key else None,
-        aws_secret_access_key=storage.secret_key.get_secret_value() if storage.secret_key else None,
-        config=Config(
-            connect_timeout=storage.connect_timeout, read_timeout=10, retries={"total_max_attempts": 2}
-        ),
-    )
-    try:
-        told = client.get_queue_attributes(
-            QueueUrl=events.sqs_queue_url, AttributeNames=["ApproximateNumberOfMessages", "RedrivePolicy"]
-        )["Attributes"]
-    except (ClientError, BotoCoreError, ValueError) as error:
-        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-        yield Check(
-            "events",
-            "queue",
-            Status.FAIL,
-            f"The queue can't be reached ({code}).",
-            "Check events.sqs_queue_url, events.sqs_endpoint_url, the region and sqs:GetQueueAttributes.",
-        )
-        return
-    finally:
-        client.close()
-    yield Check("events", "queue", Status.OK, f"{told.get('ApproximateNumberOfMessages', '?')} messages wait")
-    if "RedrivePolicy" not in told:
-        yield Check(
-            "events",
-            "dead-letter queue",
-            Status.WARN,
-            "None: a message that can never be taken comes again until it expires.",
-            "Give the queue a redrive policy.",
         )
 
 
