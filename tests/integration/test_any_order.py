@@ -107,6 +107,8 @@ class AnyOrder(RuleBasedStateMachine):
     def bucket(self, versioning: Versioning) -> None:
         self.versioning = versioning
         self.store.create_bucket("uploads", versioning)
+        # From the start somebody has something to decide.
+        self.put_and_processed("a", b"bad-1")
 
     def uploads(self) -> list[Upload]:
         with self.sessions() as session:
@@ -140,6 +142,11 @@ class AnyOrder(RuleBasedStateMachine):
                     )
                 )
 
+    @rule(key=st.sampled_from(KEYS), body=st.sampled_from([*HASHES, b"broken"]))
+    def put_and_processed(self, key: str, body: bytes) -> None:
+        self.put(key, body)
+        process(self.stages, self.uploads()[-1].id)
+
     @rule(key=st.sampled_from(KEYS))
     def user_deletes(self, key: str) -> None:
         self.store.delete_object("uploads", key)
@@ -158,7 +165,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.status(picture, status)
         release_withdrawn(self.sessions)
 
-    @rule(verdict=st.sampled_from(list(Verdict)), place=st.integers(0, 5))
+    @rule(
+        verdict=st.sampled_from([Verdict.CONFIRMED, Verdict.NOT_A_MATCH, *Verdict]), place=st.integers(0, 5)
+    )
     def person_decides(self, verdict: Verdict, place: int) -> None:
         with self.sessions() as session:
             reviews = session.scalars(select(Review.id).order_by(Review.id)).all()
@@ -273,7 +282,7 @@ def test_any_order_of_events_keeps_rows_and_storage_in_agreement(
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         AnyOrder,
         settings=hypothesis_settings(
-            max_examples=30,
+            max_examples=40,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

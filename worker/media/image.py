@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from mmap import mmap
 
+import numpy as np
 import pillow_heif
 from PIL import (
     AvifImagePlugin,
@@ -59,6 +60,12 @@ DECODER_FAULTS = (
     zlib.error,
 )
 """What Pillow and its plugins raise on broken input; anything else ends the child, which is told as `crashed`."""
+
+_LEAST_SHARE = 0.5
+"""Of a damaged picture's rows: with fewer decoded, its hash says nothing of the picture, and it is not compared."""
+
+_FLAT = 2
+"""Grey levels within which rows count as one flat colour."""
 
 _DRAFT_SIDE = 1024
 """A JPEG is shrunk while decoding to no less than this: within 6 bits of hashing it at full size."""
@@ -124,6 +131,8 @@ def _hash(content: bytes, format_: Format, limits: Limits, *, progressive: bool)
         # Browsers show the part of a damaged picture that arrived, so refusing it would be a way past the bank.
         partial = True
         image, size = _load_damaged(content, format_, limits, progressive=progressive)
+        if _share_decoded(image) < _LEAST_SHARE:
+            raise RefusalError(Reason.TRUNCATED) from fault
     frames = 1 if partial else _frame_count(image)
     hashes = pdq.hash_image(image, frame_time=0.0 if frames > 1 else None)
     duration, cut = 0.0, None
@@ -139,6 +148,14 @@ def _hash(content: bytes, format_: Format, limits: Limits, *, progressive: bool)
         height=size[1],
         duration=duration,
     )
+
+
+def _share_decoded(image: Image.Image) -> float:
+    """The share of rows that a broken-off decode filled: what it never reached is one flat colour to the end."""
+    rows = np.asarray(image.convert("L"), dtype=np.int16)
+    flat = (np.ptp(rows, axis=1) <= _FLAT) & (np.abs(rows[:, 0] - rows[-1, 0]) <= _FLAT)
+    filled = np.flatnonzero(~flat)
+    return (int(filled[-1]) + 1) / len(rows) if filled.size else 0.0
 
 
 def _open(content: bytes, format_: Format, limits: Limits, *, progressive: bool) -> Image.Image:
