@@ -36,6 +36,7 @@ lint: $(STAMP)
 # What in docs/ is made from the code.
 docs: $(STAMP)
 	$(BIN)/python -m config.reference > docs/reference/settings.md
+	$(BIN)/python -m worker.commands.reference > docs/reference/command-line.md
 
 # Re-resolves every pin. Needs uv; the lock names no index.
 lock:
