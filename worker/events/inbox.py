@@ -146,7 +146,21 @@ class Inbox:
         except ObjectSuperseded:
             return replace(arrival, ended=State.SUPERSEDED)
         except ObjectGone:
-            return replace(arrival, ended=State.GONE)
+            withheld = self._withheld(event.ref)
+            return replace(arrival, ref=withheld) if withheld else replace(arrival, ended=State.GONE)
+
+    def _withheld(self, ref: ObjectRef) -> ObjectRef | None:
+        """The version that we hide from the very HEAD that was to name it: a late or doubled event means that one."""
+        if not ref.etag:
+            return None
+        with self._sessions() as session:
+            found = session.scalars(
+                select(Upload)
+                .where(Upload.bucket == ref.bucket, Upload.key == ref.key, Upload.etag == ref.etag)
+                .where(Upload.state.in_(DENIED))
+                .order_by(Upload.id.desc())
+            ).first()
+        return found.ref if found else None
 
     def _prove(self, arrivals: list[Arrival]) -> list[Arrival]:
         """Asks the store for versions whose row was left behind: only what exists is scanned again."""

@@ -73,6 +73,7 @@ def run_worker(settings: Settings, lanes: list[Lane], concurrency: int) -> None:
     name = "-".join(lane.value for lane in lanes)
     app.worker_main(
         [
+            "--quiet",
             "worker",
             f"--queues={','.join(queue_name(lane) for lane in lanes)}",
             f"--concurrency={concurrency}",
