@@ -41,9 +41,13 @@ TAG_OF_STATE = {
 }
 
 REFUSED = "refused"
+PURGING = "purging"
+"""The deletion of the bytes has begun: from here on an undo comes too late."""
 PURGED = "purged"
 
 _RETRY_BASE, _RETRY_MAX = 2.0, 300.0
+_MAX_COUNT = 1000
+"""Failures are counted up to here; the waiting time has long ceased to grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,9 @@ class _Work:
     ref: ObjectRef
     state: State
     wanted: Access
-    applied: str
     receipt: Receipt | None
     intent_at: datetime | None
+    """The intent of an earlier run that left no receipt; what it did is found by it."""
     purge: bool
     tag: str
     attempts: int
@@ -78,8 +82,7 @@ def ensure(sessions: Sessions, store: ObjectStore, policy: PolicySettings, uploa
     One run at a time for one object key: delete markers of two versions of a key would meet. Another run in
     progress is left to finish; the row stays due.
     """
-    if policy.mode == "shadow":
-        _mark_untouched(sessions, upload_id)
+    if policy.mode == "shadow" and _left_alone(sessions, upload_id):
         return True
     with sessions() as guard, _sole_run(guard, upload_id) as alone:
         if not alone:
@@ -89,14 +92,11 @@ def ensure(sessions: Sessions, store: ObjectStore, policy: PolicySettings, uploa
             return True
         try:
             done = _apply(store, work)
-            if work.tag and not done.purged and done.restored is None:
-                _tag(store, work)
         except StorageRefused as error:
             log.error("effect_refused", upload=upload_id, wanted=work.wanted, error=error.code)
             _failed(sessions, work, error.code, wait=_RETRY_MAX, applied=REFUSED)
             return False
         except StorageError as error:
-            wait = min(_RETRY_BASE * 2**work.attempts, _RETRY_MAX)
             log.warning(
                 "effect_failed",
                 upload=upload_id,
@@ -104,9 +104,12 @@ def ensure(sessions: Sessions, store: ObjectStore, policy: PolicySettings, uploa
                 error=error.code,
                 tries=work.attempts + 1,
             )
-            _failed(sessions, work, error.code, wait=wait)
+            _failed(sessions, work, error.code, wait=_wait(work))
             return False
-        return _finish(sessions, work, done)
+        untagged = ""
+        if work.tag and not done.purged:
+            untagged = _tag(store, work, done.restored or work.ref, policy)
+        return _finish(sessions, work, done, untagged)
 
 
 @contextmanager
@@ -132,7 +135,9 @@ def _begin(sessions: Sessions, policy: PolicySettings, upload_id: int) -> _Work 
         if upload is None:
             return None
         state = State(upload.state)
-        purge = upload.purge_at is not None and upload.purge_at <= now and state is State.REMOVED
+        purge = state is State.REMOVED and (
+            upload.access_applied == PURGING or (upload.purge_at is not None and upload.purge_at <= now)
+        )
         due = upload.access_due_at is not None and upload.access_due_at <= now
         if not due and not purge:
             return None
@@ -145,17 +150,19 @@ def _begin(sessions: Sessions, policy: PolicySettings, upload_id: int) -> _Work 
         if upload.access_applied == PURGED:
             upload.access_due_at = None
             return None
-        if wanted is not Access.SERVED and upload.access_intent_at is None:
+        earlier_intent = upload.access_intent_at
+        if wanted is not Access.SERVED and earlier_intent is None:
             upload.access_intent_at = now
+        if purge:
+            upload.access_applied = PURGING
         sha256 = session.scalar(select(Content.sha256).where(Content.id == upload.content_id))
         return _Work(
             upload_id=upload.id,
             ref=upload.ref,
             state=state,
             wanted=wanted,
-            applied=upload.access_applied,
             receipt=Receipt.from_json(upload.receipt) if upload.receipt else None,
-            intent_at=upload.access_intent_at,
+            intent_at=earlier_intent,
             purge=purge,
             tag=tag if tag != upload.tagged else "",
             attempts=upload.access_attempts,
@@ -219,38 +226,52 @@ def _quarantine_key(upload_id: int) -> str:
     return f"held/{upload_id}"
 
 
-def _tag(store: ObjectStore, work: _Work) -> None:
-    """The tag is a courtesy to readers of the storage; database and webhook carry the state without it."""
+def _tag(store: ObjectStore, work: _Work, ref: ObjectRef, policy: PolicySettings) -> str:
+    """Writes the state tag; the code of the error when it is to be tried again, else ''.
+
+    The tag is a courtesy to readers of the storage: database and webhook carry the state without it. Only where the
+    platform serves by tag a refusal can't be left at that.
+    """
     values = {TAG: work.tag, "content-scan-at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
     try:
-        if not store.tag(work.ref, values):
+        if not store.tag(ref, values):
             log.warning("tag_not_written", upload=work.upload_id, reason="ten_tags")
     except (ObjectGone, ObjectSuperseded):
-        return
-    except StorageRefused as error:
+        return ""
+    except (StorageError, StorageRefused) as error:
         log.warning("tag_not_written", upload=work.upload_id, reason=error.code)
+        if isinstance(error, StorageError) or policy.publish == "after_scan":
+            return error.code
+    return ""
 
 
-def _finish(sessions: Sessions, work: _Work, done: _Done) -> bool:
-    """Writes what now holds; when the wanted effect changed meanwhile, the row stays due."""
+def _wait(work: _Work) -> float:
+    """Seconds until the next try after one more failure."""
+    return min(_RETRY_BASE * 2.0 ** min(work.attempts, 20), _RETRY_MAX)
+
+
+def _finish(sessions: Sessions, work: _Work, done: _Done, untagged: str) -> bool:
+    """Writes what now holds; when the wanted effect changed meanwhile, or the tag is missing, the row stays due."""
     with sessions.begin() as session:
         upload = session.get_one(Upload, work.upload_id, with_for_update=True)
         unchanged = upload.access_wanted == work.wanted and upload.state == work.state
         upload.access_applied = done.applied
         upload.receipt = done.receipt.to_json() if done.receipt else None
-        upload.access_error = done.error
-        upload.access_attempts = 0
+        upload.access_error = done.error or untagged
+        upload.access_attempts = min(work.attempts + 1, _MAX_COUNT) if untagged else 0
         # Answered: a later denial sets a fresh intent, by which a marker that it leaves behind is known.
         upload.access_intent_at = None
         if done.purged:
             upload.purge_at = None
-        if work.tag:
+        if work.tag and not untagged:
             upload.tagged = work.tag
         if unchanged:
-            upload.access_due_at = None
+            upload.access_due_at = (
+                func.clock_timestamp() + timedelta(seconds=_wait(work)) if untagged else None
+            )
         if done.restored is not None:
             _adopt(session, upload, done.restored)
-        return unchanged
+        return unchanged and not untagged
 
 
 def _adopt(session: Session, upload: Upload, restored: ObjectRef) -> None:
@@ -270,18 +291,41 @@ def _adopt(session: Session, upload: Upload, restored: ObjectRef) -> None:
 
 
 def _failed(sessions: Sessions, work: _Work, code: str, *, wait: float, applied: str | None = None) -> None:
+    """Puts the effect off; one that is not wanted any more is left, as the new one is due already."""
+    later = func.clock_timestamp() + timedelta(seconds=wait)
     values: dict[str, Any] = {
         "access_error": code,
-        "access_attempts": work.attempts + 1,
-        "access_due_at": func.clock_timestamp() + timedelta(seconds=wait),
+        "access_attempts": min(work.attempts + 1, _MAX_COUNT),
+        "access_due_at": later,
     }
+    if work.purge:
+        values["purge_at"] = later
     if applied is not None:
         values["access_applied"] = applied
     with sessions.begin() as session:
-        session.execute(update(Upload).where(Upload.id == work.upload_id).values(**values))
+        session.execute(
+            update(Upload)
+            .where(Upload.id == work.upload_id, Upload.access_wanted == work.wanted)
+            .values(**values)
+        )
 
 
-def _mark_untouched(sessions: Sessions, upload_id: int) -> None:
-    """In shadow mode the storage is not touched; the row is no longer due."""
+def _left_alone(sessions: Sessions, upload_id: int) -> bool:
+    """Whether shadow mode leaves this upload's storage alone, as it does but for one thing: what was withheld before
+    and is to be served goes back. A denial or removal decided before waits until the mode has ended.
+    """
     with sessions.begin() as session:
-        session.execute(update(Upload).where(Upload.id == upload_id).values(access_due_at=None))
+        upload = session.get(Upload, upload_id, with_for_update=True)
+        if upload is None:
+            return True
+        if upload.access_wanted == Access.SERVED:
+            if upload.receipt is not None or upload.access_intent_at is not None:
+                return False
+            upload.access_due_at = None
+            return True
+        later = func.clock_timestamp() + timedelta(seconds=_RETRY_MAX)
+        if upload.access_due_at is not None:
+            upload.access_due_at = func.greatest(upload.access_due_at, later)
+        if upload.purge_at is not None:
+            upload.purge_at = func.greatest(upload.purge_at, later)
+        return True

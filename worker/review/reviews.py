@@ -19,7 +19,7 @@ from config.database import Sessions
 from config.errors import HashwardenError
 from config.policy import PolicySettings
 from worker import outbox
-from worker.act import PURGED
+from worker.act import PURGED, PURGING
 from worker.domain import Effect, Kind, Lane, State, Verdict
 from worker.store import contents
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
@@ -61,7 +61,7 @@ class Decided:
     """What one decision did.
 
     `moved` are the uploads that changed state, with the lane that makes their effect hold. `kept` counts uploads that
-    the verdict would have brought back and whose bytes are already deleted.
+    the verdict would have brought back and whose bytes are deleted, or are being deleted at this moment.
     """
 
     decision_id: int
@@ -217,7 +217,7 @@ def _move_uploads(
         state = State(upload.state)
         if state is target or target not in ALLOWED[state]:
             continue
-        if upload.access_applied == PURGED:
+        if upload.access_applied in {PURGED, PURGING}:
             kept += 1
             continue
         transition(session, upload, target, actor=f"reviewer:{actor}", reason=f"decided_{verdict}")

@@ -154,8 +154,8 @@ class ObjectStore(Protocol):
     ) -> Receipt:
         """Makes that a plain GET of the key does not serve this version; checks and repairs when called again.
 
-        `intent_at` is the time that the caller committed before this call, and None once a receipt is committed:
-        after a crash between the two, a delete marker newer than it is recognised as ours.
+        `intent_at` is the time that the caller committed before an earlier call whose receipt it does not have, and
+        None without one: a delete marker newer than that is recognised as ours.
         """
 
     def serve(
