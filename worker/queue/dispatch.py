@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import redis
 import structlog
 from kombu.exceptions import OperationalError as BrokerError
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bank_sync import feedback
@@ -28,7 +28,7 @@ from config.settings import Settings
 from worker.domain import Lane, State
 from worker.outbox import WebhookSender
 from worker.queue.celery_app import queue_name
-from worker.store.models import Heartbeat, Upload
+from worker.store.models import MAY_BE_DUE, Heartbeat, Upload
 from worker.withdrawals import release_withdrawn
 
 log = structlog.get_logger()
@@ -99,8 +99,8 @@ class Dispatcher:
                 try:
                     self._announce([(upload_id, lane) for upload_id in ids])
                 except _BROKER_FAULTS as fault:
-                    # The rows stay due; they are announced again when `reannounce_after` has passed.
                     log.warning("broker_unreachable", fault=type(fault).__name__)
+                    self._not_announced(ids)
                     return announced
                 announced += len(ids)
                 room -= len(ids)
@@ -127,6 +127,11 @@ class Dispatcher:
             for upload in rows:
                 upload.announced_at = func.clock_timestamp()
             return [upload.id for upload in rows]
+
+    def _not_announced(self, ids: list[int]) -> None:
+        """They are due at the next round, and not only when `reannounce_after` has passed."""
+        with self._sessions.begin() as session:
+            session.execute(update(Upload).where(Upload.id.in_(ids)).values(announced_at=None))
 
     def send_webhooks(self) -> int:
         return self._webhooks.send_due().sent
@@ -176,6 +181,7 @@ def due(lane: Lane, silence: float) -> Select[Upload]:
     return (
         select(Upload)
         .where(
+            text(f"({MAY_BE_DUE})"),
             Upload.lane == lane,
             or_(Upload.announced_at.is_(None), Upload.announced_at < now - timedelta(seconds=silence)),
             or_(

@@ -37,6 +37,10 @@ def _now() -> Mapped[datetime]:
     return mapped_column(Timestamp, server_default=func.clock_timestamp())
 
 
+MAY_BE_DUE = "state IN ('pending', 'scanning') OR access_due_at IS NOT NULL OR purge_at IS NOT NULL"
+"""SQL over `uploads`: what the index of due rows holds, so that a round never reads all uploads that are done."""
+
+
 class Upload(Base):
     """One object version on its way from event to decision; the row is the queue entry of record."""
 
@@ -62,9 +66,10 @@ class Upload(Base):
         ),
         Index(
             "ix_uploads_due",
+            "lane",
             "priority",
             "next_attempt_at",
-            postgresql_where=text("state IN ('pending', 'scanning')"),
+            postgresql_where=text(MAY_BE_DUE),
         ),
         Index("ix_uploads_content_id", "content_id"),
         Index("ix_uploads_state", "state"),
@@ -108,12 +113,14 @@ class Upload(Base):
     # What must hold in the storage, and what was last made to hold there.
     access_wanted: Mapped[str] = mapped_column(Text, default="served", server_default="served")
     access_applied: Mapped[str] = mapped_column(Text, default="", server_default="")
-    """'' until the storage was first touched or checked; 'refused' where the store can't do it."""
+    """'' until the storage was first touched or checked; 'refused' where the store can't do it; 'purging' and
+    'purged' once the bytes are being deleted and are."""
     access_due_at: Mapped[datetime | None] = mapped_column(Timestamp)
     """When the effect is to be made or checked; NULL: nothing to do."""
     access_attempts: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
     access_intent_at: Mapped[datetime | None] = mapped_column(Timestamp)
-    """Set and committed before the storage is changed: a delete marker found later than this is ours."""
+    """Set and committed before the storage is changed, cleared with the receipt: after a crash between the two, a
+    delete marker later than this is ours."""
     access_error: Mapped[str] = mapped_column(Text, default="", server_default="")
     receipt: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     """How access was denied (method, marker version, quarantine key), as `storage.Receipt` writes it."""

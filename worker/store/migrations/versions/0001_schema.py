@@ -374,9 +374,11 @@ def upgrade() -> None:
     op.create_index(
         "ix_uploads_due",
         "uploads",
-        ["priority", "next_attempt_at"],
+        ["lane", "priority", "next_attempt_at"],
         unique=False,
-        postgresql_where=sa.text("state IN ('pending', 'scanning')"),
+        postgresql_where=sa.text(
+            "state IN ('pending', 'scanning') OR access_due_at IS NOT NULL OR purge_at IS NOT NULL"
+        ),
     )
     op.create_index("ix_uploads_state", "uploads", ["state"], unique=False)
     op.create_index(
