@@ -63,10 +63,11 @@ def _enforced(
             )
     if memory.verdict in {Verdict.NOT_A_MATCH, Verdict.LAWFUL, Verdict.HASH_WRONG}:
         return Outcome(State.CLEAR, reason=f"decided_{memory.verdict}", matches=weighed)
-    if media.kind is Kind.UNSCANNABLE:
-        return unmatched(State.UNSCANNABLE, media.reason, policy.unscannable, weighed)
-    if media.partial and media.reason:
-        # A limit ended the decode: what was not looked at is not clear.
+    # Where a limit ended the decode, what was not looked at is not clear.
+    if media.kind is Kind.UNSCANNABLE or (media.partial and media.reason):
+        if memory.withheld:
+            # The same bytes matched when they could be read.
+            return Outcome(State.HELD, reason="match", review=True, matches=weighed)
         return unmatched(State.UNSCANNABLE, media.reason, policy.unscannable, weighed)
     if media.kind is Kind.UNSUPPORTED:
         return unmatched(State.UNSUPPORTED, media.reason, policy.unsupported, weighed)

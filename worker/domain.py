@@ -169,12 +169,14 @@ class Memory:
 
     `verdict` is the newest decision, None without one. `supported`: a bank entry that led to it is still live,
     or none ever did; a confirmed verdict whose cases were all withdrawn no longer removes. `dismissed` are the
-    entries of which a person said that this content is no match.
+    entries of which a person said that this content is no match. `withheld`: uploads of these bytes wait in an open
+    review for a match that holds.
     """
 
     verdict: Verdict | None = None
     supported: bool = True
     dismissed: frozenset[int] = frozenset()
+    withheld: bool = False
 
 
 NOTHING_DECIDED = Memory()

@@ -198,7 +198,8 @@ def write_outcome(
         cause = "match" if outcome.reason == "match" else uncompared.value
         review_id = contents.open_review(session, content, cause=cause, priority=outcome.priority).id
         contents.keep_fingerprint(content, media)
-        for match in outcome.matches:
+        # By entry, here and below: two scans that meet the same entries must not wait for each other.
+        for match in sorted(outcome.matches, key=lambda match: match.entry_id):
             if match.effect is not Effect.SHADOW:
                 feedback.enqueue(
                     session,
@@ -218,7 +219,9 @@ def write_outcome(
         outbox.tell_state(session, upload, review_id=review_id)
     if outcome.state is State.HELD:
         uploader = floods.uploader_digest(upload.ref, settings.events.uploader_pattern)
-        holds = [(match.entry_id, match.bank) for match in outcome.matches if match.effect is Effect.HOLD]
+        holds = sorted(
+            (match.entry_id, match.bank) for match in outcome.matches if match.effect is Effect.HOLD
+        )
         for demotion in floods.count_holds(session, holds, uploader, policy.flood):
             log.error("flood_breaker_tripped", demotion=demotion.id, uploaders=demotion.uploaders)
             outbox.tell_demotion(session, demotion)
@@ -227,13 +230,20 @@ def write_outcome(
 def _end_exhausted(stages: Stages, upload_id: int) -> None:
     """An upload that used up its attempts becomes visible: unscannable, or held where policy says so."""
     settings = stages.settings
+    media = HashedMedia(kind=Kind.UNSCANNABLE, reason=leases.OUT_OF_ATTEMPTS)
     with stages.sessions.begin() as session:
+        # Known from an earlier scan: what was decided of it still counts.
+        content = contents.lock_content_of(session, upload_id)
         upload = leases.exhausted(session, upload_id, settings.queue)
         if upload is None:
             return
-        media = HashedMedia(kind=Kind.UNSCANNABLE, reason=leases.OUT_OF_ATTEMPTS)
         outcome = unmatched(State.UNSCANNABLE, media.reason, settings.policy.unscannable)
-        content = upload.content or contents.lock_content(session, None, None, upload.size, Kind.UNSCANNABLE)
+        if content is None:
+            content = contents.lock_content(session, None, None, upload.size, Kind.UNSCANNABLE)
+        else:
+            remembered = decide(media, (), settings.policy, contents.memory_of(session, content.id))
+            if remembered.state is not State.CLEAR:
+                outcome = remembered
         upload.content_id = content.id
         write_outcome(session, settings, upload, content, media, outcome, None, actor=stages.actor)
     log.warning("out_of_attempts", upload=upload_id)

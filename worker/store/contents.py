@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from bank_sync.bank import BankEntry
-from worker.domain import HashedMedia, Kind, Match, Memory, Verdict
-from worker.store.models import Content, DecisionRow, MatchRow, Review
+from worker.domain import Effect, HashedMedia, Kind, Match, Memory, Verdict
+from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 
 
 def lock_content(session: Session, sha256: bytes | None, md5: bytes | None, size: int, kind: Kind) -> Content:
@@ -28,8 +28,20 @@ def lock_content(session: Session, sha256: bytes | None, md5: bytes | None, size
         insert(Content).values(sha256=sha256, md5=md5, size=size, kind=kind).on_conflict_do_nothing()
     )
     content = session.scalars(select(Content).where(Content.sha256 == sha256).with_for_update()).one()
-    content.kind = kind
+    if kind is not Kind.UNSCANNABLE:
+        # A scan that failed takes nothing away from what an earlier one found.
+        content.kind = kind
     return content
+
+
+def lock_content_of(session: Session, upload_id: int) -> Content | None:
+    """The content that an earlier scan found in an upload, locked; None without one."""
+    return session.scalar(
+        select(Content)
+        .join(Upload, Upload.content_id == Content.id)
+        .where(Upload.id == upload_id)
+        .with_for_update(of=Content)
+    )
 
 
 def memory_of(session: Session, content_id: int) -> Memory:
@@ -47,7 +59,20 @@ def memory_of(session: Session, content_id: int) -> Memory:
         verdict=Verdict(verdict) if verdict else None,
         supported=_supported(session, content_id),
         dismissed=frozenset(dismissed),
+        withheld=_withheld(session, content_id),
     )
+
+
+def _withheld(session: Session, content_id: int) -> bool:
+    undecided = exists().where(Review.content_id == content_id, Review.state == "open")
+    holds = exists().where(
+        MatchRow.content_id == content_id,
+        MatchRow.effect == Effect.HOLD,
+        MatchRow.dismissed_by.is_(None),
+        BankEntry.id == MatchRow.entry_id,
+        BankEntry.live.is_(True),
+    )
+    return bool(session.scalar(select(undecided & holds)))
 
 
 def _supported(session: Session, content_id: int) -> bool:
@@ -59,7 +84,10 @@ def _supported(session: Session, content_id: int) -> bool:
 
 
 def record_matches(session: Session, content: Content, matches: Iterable[Match], index_epoch: int) -> None:
-    """Keeps each match once a content; a closer or stronger one of a later scan replaces the former."""
+    """Keeps each match once a content, as the last scan found it.
+
+    One in shadow never replaces one that held or flagged: what rests on that would look withdrawn.
+    """
     for match in matches:
         values = {
             "bank": match.bank,
@@ -71,15 +99,20 @@ def record_matches(session: Session, content: Content, matches: Iterable[Match],
             "effect": match.effect,
             "index_epoch": index_epoch,
         }
+        statement = insert(MatchRow).values(content_id=content.id, entry_id=match.entry_id, **values)
         session.execute(
-            insert(MatchRow)
-            .values(content_id=content.id, entry_id=match.entry_id, **values)
-            .on_conflict_do_update(index_elements=["content_id", "entry_id"], set_=values)
+            statement.on_conflict_do_update(
+                index_elements=["content_id", "entry_id"],
+                set_=values,
+                where=or_(statement.excluded.effect != Effect.SHADOW, MatchRow.effect == Effect.SHADOW),
+            )
         )
 
 
 def keep_fingerprint(content: Content, media: HashedMedia) -> None:
     """Stores the content's own hashes: done only for contents with a review, for the own bank."""
+    if content.fingerprint and not media.originals:
+        return
     content.fingerprint = [
         {"hash": view.hash.hex(), "quality": view.quality, "time": view.frame_time}
         for view in media.originals
