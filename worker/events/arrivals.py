@@ -220,6 +220,8 @@ def _see_again(session: Session, arrivals: Sequence[Arrival], batch: Batch) -> N
             if not arrival.proven:
                 continue
             transition(session, upload, State.PENDING, actor=ACTOR, reason="seen_again")
+            upload.attempts = 0
+            upload.deleted_at = None
             upload.priority = min(upload.priority, arrival.priority)
             batch.taken.revived += 1
         elif state in arrival.rechecks:
