@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -53,13 +54,22 @@ def worker_app(settings: Settings) -> Celery:
 
     @app.task(name=PROCESS)
     def process(upload_id: int) -> None:
-        try:
-            pipeline.process(child.stages(), upload_id)
-        except SoftTimeLimitExceeded:
-            # The lease ends by itself and the attempt is counted; another try starts from the row.
-            log.warning("soft_time_limit", upload=upload_id)
+        run_task(child.stages, upload_id)
 
     return app
+
+
+def run_task(stages: Callable[[], Stages], upload_id: int) -> None:
+    """The task. Nothing leaves it: Celery writes an exception's text into its log, and a MemoryError ends its worker.
+
+    Whatever happened, the row is due again by itself and the attempt is counted.
+    """
+    try:
+        pipeline.process(stages(), upload_id)
+    except SoftTimeLimitExceeded:
+        log.warning("soft_time_limit", upload=upload_id)
+    except Exception as fault:
+        log.error("task_failed", upload=upload_id, exc_info=fault)
 
 
 def run_worker(settings: Settings, lanes: list[Lane], concurrency: int) -> None:
