@@ -67,6 +67,10 @@ def _queue(session: Session, kind: str, data: dict[str, Any], *, fast: bool) -> 
     session.add(WebhookMessage(type=kind, payload=data, fast=fast))
 
 
+MAX_FAILURES = 50
+"""Undelivered messages that end a round: the platform is away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """What one round did."""
@@ -94,22 +98,27 @@ class WebhookSender:
     def close(self) -> None:
         self._client.close()
 
-    def send_due(self, limit: int = 50) -> Delivered:
-        """Sends up to `limit` due messages, fast lane first; an undelivered one is due again later."""
-        if not self.enabled:
-            return Delivered()
+    def send_due(self, limit: int = 1000) -> Delivered:
+        """Sends up to `limit` due messages, fast lane first; an undelivered one is due again later.
+
+        Each is claimed when it is its turn: behind a platform that hangs, no try is used up by waiting, and a hold
+        queued meanwhile goes first.
+        """
         sent = failed = 0
-        for message in self._claim(limit):
+        while self.enabled and sent + failed < limit and failed < MAX_FAILURES:
+            message = self._claim()
+            if message is None:
+                break
             if self._send(message):
                 sent += 1
             else:
                 failed += 1
         return Delivered(sent, failed)
 
-    def _claim(self, limit: int) -> list[WebhookMessage]:
+    def _claim(self) -> WebhookMessage | None:
         """Counts the try and moves the due time past the time-out before anything is sent."""
         with self._sessions.begin() as session:
-            due = session.scalars(
+            message = session.scalar(
                 select(WebhookMessage)
                 .where(
                     WebhookMessage.delivered_at.is_(None),
@@ -117,17 +126,17 @@ class WebhookSender:
                     WebhookMessage.next_attempt_at <= func.clock_timestamp(),
                 )
                 .order_by(WebhookMessage.fast.desc(), WebhookMessage.id)
-                .limit(limit)
+                .limit(1)
                 .with_for_update(skip_locked=True)
-            ).all()
-            for message in due:
+            )
+            if message is not None:
                 message.attempts += 1
                 message.next_attempt_at = func.clock_timestamp() + timedelta(
                     seconds=2 * self._settings.timeout + 5
                 )
-            session.flush()
-            session.expunge_all()
-        return list(due)
+                session.flush()
+                session.expunge(message)
+        return message
 
     def _send(self, message: WebhookMessage) -> bool:
         assert self._signer is not None  # noqa: S101 (send_due checks `enabled`)
@@ -183,7 +192,7 @@ def wait_before_next(message: WebhookMessage) -> float:
 
 
 def _seconds(retry_after: str) -> float:
-    return min(float(retry_after), 86400.0) if retry_after.isdigit() else 0.0
+    return min(float(retry_after), 86400.0) if retry_after.isascii() and retry_after.isdigit() else 0.0
 
 
 def oldest_undelivered(session: Session) -> datetime | None:
