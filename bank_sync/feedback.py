@@ -14,6 +14,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy import and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -92,10 +93,15 @@ def send_due(sessions: Sessions, banks: Mapping[str, BankSettings], limit: int =
                 select(Feedback.bank).where(_due()).group_by(Feedback.bank).order_by(Feedback.bank)
             ).all()
         for name in waiting:
-            with sessions.begin() as session:
-                # One sender a bank: two could tell an old verdict after a new one.
-                if locks.try_take(session, f"feedback:{name}"):
-                    _send_bank(session, name, banks.get(name), limit, counts)
+            try:
+                with sessions.begin() as session:
+                    # One sender a bank: two could tell an old verdict after a new one.
+                    if locks.try_take(session, f"feedback:{name}"):
+                        _send_bank(session, name, banks.get(name), limit, counts)
+            except SQLAlchemyError:
+                raise
+            except Exception as fault:  # noqa: BLE001 (the other banks are told whatever is wrong with this one)
+                log.error("feedback_bank_failed", bank=name, fault=type(fault).__name__)
     return counts
 
 
@@ -138,10 +144,13 @@ def _send_bank(
 
 
 def _newest(session: Session, entry_ids: set[int]) -> dict[int, int]:
-    """The item that counts for each entry: the newest verdict, sent or not, or else PendingReview."""
+    """The item that counts for each entry: the newest verdict, sent or not, or else PendingReview.
+
+    What was dropped was never told and takes nothing's place.
+    """
     rows = session.execute(
         select(Feedback.entry_id, Feedback.id)
-        .where(Feedback.entry_id.in_(entry_ids))
+        .where(Feedback.entry_id.in_(entry_ids), Feedback.dropped.is_(None))
         .order_by(Feedback.value != PENDING_REVIEW, Feedback.id)
     )
     return {row.entry_id: row.id for row in rows}

@@ -11,6 +11,8 @@ from sqlalchemy import select, text, update
 
 from bank_sync import locks
 from bank_sync.bank import BankEntry, BankRecord, Feedback, upsert
+from bank_sync.exchanges import open_exchange
+from bank_sync.exchanges.protocol import Exchange
 from bank_sync.feedback import decision_key, enqueue, pending_key, send_due
 from bank_sync.own_bank import add_own
 from bank_sync.sandbox.app import running
@@ -225,5 +227,43 @@ def test_a_sender_leaves_a_bank_to_the_one_already_at_it(
     with sessions.begin() as other:
         locks.take(other, f"feedback:{BANK}")
         assert send_due(sessions, _banks(practice)).sent == 0
+    assert send_due(sessions, _banks(practice)).sent == 1
+    assert _told(practice, case) == ["Blocked"]
+
+
+def test_one_bank_that_can_not_be_served_does_not_keep_the_others_waiting(
+    sessions: Sessions, practice: PracticeClient, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By any fault, also one that the exchange's own errors don't cover."""
+    with sessions.begin() as session:
+        upsert(session, "aaa", [BankRecord("pdq", bytes([7]) * 32)])
+    told = _ids(sessions)
+    for entry in told:
+        _enqueue(sessions, entry, "Blocked", decision_key(1, entry))
+
+    def opened(name: str, bank: BankSettings) -> Exchange:
+        if name == "aaa":
+            raise TypeError("unexpected")
+        return open_exchange(name, bank)
+
+    monkeypatch.setattr("bank_sync.feedback.open_exchange", opened)
+    counts = send_due(sessions, {**_banks(practice), "aaa": practice.bank_settings()})
+    assert counts.sent == len(told) - 1
+    assert _told(practice, case) == ["Blocked"] * 3
+
+
+def test_a_verdict_that_was_dropped_does_not_silence_an_older_one(
+    sessions: Sessions, practice: PracticeClient, case: Case
+) -> None:
+    """Two contents matched one entry; what was to be told of the second was taken back before it was sent."""
+    entry = _ids(sessions)[0]
+    for decision in (1, 2):
+        _enqueue(sessions, entry, "Blocked", decision_key(decision, entry))
+    with sessions.begin() as session:
+        session.execute(
+            update(Feedback)
+            .where(Feedback.idempotency_key == decision_key(2, entry))
+            .values(dropped="suspected_minor")
+        )
     assert send_due(sessions, _banks(practice)).sent == 1
     assert _told(practice, case) == ["Blocked"]
