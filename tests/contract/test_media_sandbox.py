@@ -13,11 +13,13 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 import pillow_heif
 import pytest
+from av.video.stream import VideoStream
 from PIL import Image
 
 from worker.domain import HashedMedia, Kind
@@ -55,13 +57,13 @@ def _clip(
     """A video of `scenes` seconds; each second shows another picture."""
     out = io.BytesIO()
     with av.open(out, "w", format=container) as writer:
-        stream = writer.add_stream(codec, rate=fps)
+        stream = cast(VideoStream, writer.add_stream(codec, rate=fps))
         stream.width, stream.height = size
         if codec == "libvpx":
             stream.options = {"deadline": "realtime", "cpu-used": "8"}
         stream.pix_fmt = "yuv420p"
         for scene in range(scenes):
-            frame = av.VideoFrame.from_image(_picture(scene, size))
+            frame = av.VideoFrame.from_ndarray(np.asarray(_picture(scene, size)))
             for step in range(fps):
                 frame.pts = scene * fps + step
                 writer.mux(stream.encode(frame))

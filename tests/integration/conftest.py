@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,7 +52,7 @@ class Rig:
         self.announced: list[tuple[int, Lane]] = []
         self.stages: Stages = self.parts.stages(self._announce)
 
-    def _announce(self, uploads: Collection[tuple[int, Lane]]) -> None:
+    def _announce(self, uploads: Iterable[tuple[int, Lane]]) -> None:
         self.announced += uploads
 
     def close(self) -> None:

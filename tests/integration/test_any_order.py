@@ -10,6 +10,8 @@ import os
 from collections.abc import Collection, Iterator
 from datetime import timedelta
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, assume
 from hypothesis import settings as hypothesis_settings
@@ -62,12 +64,12 @@ class BankIndex:
         with sessions() as session:
             self._rows = session.execute(select(BankEntry.id, BankEntry.signal)).all()
 
-    def search_pdq(self, queries: object, radius: int) -> list[Hit]:  # noqa: ARG002
+    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> list[Hit]:  # noqa: ARG002
         return [
             Hit(place, entry_id, 0, None)
-            for place, query in enumerate(queries)  # type: ignore[var-annotated, arg-type]
+            for place, query in enumerate(queries)
             for entry_id, signal in self._rows
-            if bytes(query) == signal
+            if query.tobytes() == signal
         ]
 
     def search_md5(self, md5: bytes) -> list[int]:  # noqa: ARG002
@@ -94,7 +96,7 @@ class AnyOrder(RuleBasedStateMachine):
             sessions=self.sessions,
             store=self.store,
             sandbox=KnownPictures(),
-            index=lambda: BankIndex(self.sessions),  # type: ignore[arg-type, return-value]
+            index=lambda: BankIndex(self.sessions),
             announce=self._nobody_listens,
         )
         self.status("bad-1", "Active")
@@ -279,7 +281,7 @@ def test_any_order_of_events_keeps_rows_and_storage_in_agreement(
     queue = settings.queue.model_copy(update={"retry_base": 0.001})
     AnyOrder.sessions = sessions
     AnyOrder.settings = settings.model_copy(update={"banks": banks, "storage": storage, "queue": queue})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         AnyOrder,
         settings=hypothesis_settings(
             max_examples=40,
