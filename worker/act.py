@@ -287,7 +287,6 @@ def _adopt(session: Session, upload: Upload, restored: ObjectRef) -> None:
     except IntegrityError:
         # The event came first and made a row of its own: its scan meets a decided content and ends there.
         session.refresh(upload)
-        upload.access_due_at = None
 
 
 def _failed(sessions: Sessions, work: _Work, code: str, *, wait: float, applied: str | None = None) -> None:
