@@ -198,20 +198,16 @@ def write_outcome(
         cause = "match" if outcome.reason == "match" else uncompared.value
         review_id = contents.open_review(session, content, cause=cause, priority=outcome.priority).id
         contents.keep_fingerprint(content, media)
-        # By entry, here and below: two scans that meet the same entries must not wait for each other.
-        for match in sorted(outcome.matches, key=lambda match: match.entry_id):
-            if match.effect is not Effect.SHADOW:
-                feedback.enqueue(
-                    session,
-                    match.entry_id,
-                    "PendingReview",
-                    feedback.pending_key(match.entry_id),
-                    banks=settings.banks,
-                )
+        _tell_banks(session, settings, outcome, feedback.PENDING_REVIEW, feedback.pending_key)
     if outcome.state is State.REMOVED:
         # Decided before: withheld first, like any match, then removed by that decision.
         move(State.HELD)
         move(State.REMOVED)
+        decided = contents.newest_decision(session, content.id)
+        # An entry that came after the decision has not heard of it; the others' keys are taken.
+        _tell_banks(
+            session, settings, outcome, feedback.BLOCKED, lambda entry: feedback.decision_key(decided, entry)
+        )
         upload.purge_at = func.clock_timestamp() + timedelta(seconds=policy.removal_delay)
     else:
         move(outcome.state)
@@ -225,6 +221,15 @@ def write_outcome(
         for demotion in floods.count_holds(session, holds, uploader, policy.flood):
             log.error("flood_breaker_tripped", demotion=demotion.id, uploaders=demotion.uploaders)
             outbox.tell_demotion(session, demotion)
+
+
+def _tell_banks(
+    session: Session, settings: Settings, outcome: Outcome, value: str, key: Callable[[int], str]
+) -> None:
+    """Queues feedback for each entry matched, in their order: two scans that meet the same never wait in a circle."""
+    for match in sorted(outcome.matches, key=lambda match: match.entry_id):
+        if match.effect is not Effect.SHADOW:
+            feedback.enqueue(session, match.entry_id, value, key(match.entry_id), banks=settings.banks)
 
 
 def _end_exhausted(stages: Stages, upload_id: int) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import event, select, text, update
 
-from bank_sync.bank import BankEntry, BankRecord
+from bank_sync.bank import BankEntry, BankRecord, Feedback
 from worker.act import ensure
 from worker.domain import (
     Effect,
@@ -30,7 +32,7 @@ from worker.fetch import Fetched
 from worker.pipeline import conclude
 from worker.queue.dispatch import due
 from worker.review.reviews import decide_review
-from worker.storage.protocol import Receipt
+from worker.storage.protocol import Receipt, Served
 from worker.storage.s3 import S3Store
 from worker.store import leases
 from worker.store.contents import lock_content
@@ -418,3 +420,50 @@ def test_uploads_that_end_and_come_again_have_all_their_attempts(rig: Rig, versi
     inbox = Inbox(rig.sessions, rig.stages.store, lambda _: None, rig.settings.storage)
     inbox.take([UploadEvent(EventKind.CREATED, rig.row(upload_id).ref)], "event")
     assert rig.process(upload_id) is State.CLEAR
+
+
+def test_an_entry_that_comes_later_hears_of_the_decision_before_it(held: Held) -> None:
+    """Removed at once, without a review: its bank would never be told."""
+    held.decide(Verdict.CONFIRMED)
+    held.rig.bank_records([BankRecord("pdq", bytes([held.entry[0] ^ 1]) + held.entry[1:])])
+    for number in range(2):
+        _, state = held.rig.scan(held.bucket, f"v/{number}.jpg", held.body)
+        assert state is State.REMOVED
+    with held.rig.sessions() as session:
+        first, later = session.scalars(
+            select(BankEntry.id).where(BankEntry.bank == "stopncii").order_by(BankEntry.id)
+        )
+        told = [(row.entry_id, row.value) for row in session.scalars(select(Feedback).order_by(Feedback.id))]
+    assert told == [(first, "PendingReview"), (first, "Blocked"), (later, "Blocked")]
+
+
+def test_a_decision_while_a_copy_is_put_back_is_not_forgotten(
+    rig: Rig, plain_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event of the object put back was first, and a person decides again at the same moment."""
+    held = Held(rig, plain_bucket)
+    held.decide(Verdict.NOT_A_MATCH, "one")
+    serve = S3Store.serve
+
+    def decided_meanwhile(self: S3Store, *args: Any, **kwargs: Any) -> Served:  # noqa: ANN401
+        served = serve(self, *args, **kwargs)
+        rig.row_for(plain_bucket, "u/a.jpg")
+        held.decide(Verdict.SUSPECTED_MINOR, "two")
+        return served
+
+    monkeypatch.setattr(S3Store, "serve", decided_meanwhile)
+    # The object put back differs from the row by its time, which S3 tells in seconds.
+    with rig.sessions.begin() as session:
+        session.execute(update(Upload).values(last_modified=Upload.last_modified - timedelta(seconds=5)))
+    assert rig.process(held.id) is State.HELD
+    assert held.is_due()
+    rig.process(held.id)
+    assert rig.get(plain_bucket, "u/a.jpg") is None
+
+
+def test_a_broken_video_is_still_held_by_its_md5(rig: Rig, bucket: str) -> None:
+    body = b"\x00\x00\x00\x18ftypmp42" + bytes(64)
+    rig.bank_records([BankRecord("video_md5", hashlib.md5(body, usedforsecurity=False).digest())])
+    upload_id = rig.put(bucket, "u/a.mp4", body, Lane.VIDEO)
+    assert rig.process(upload_id) is State.HELD
+    assert rig.get(bucket, "u/a.mp4") is None

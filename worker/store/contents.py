@@ -63,6 +63,12 @@ def memory_of(session: Session, content_id: int) -> Memory:
     )
 
 
+def newest_decision(session: Session, content_id: int) -> int:
+    """The id of the decision that counts for a content that has one."""
+    query = select(func.max(DecisionRow.id)).where(DecisionRow.content_id == content_id)
+    return session.scalars(query).one()
+
+
 def _withheld(session: Session, content_id: int) -> bool:
     undecided = exists().where(Review.content_id == content_id, Review.state == "open")
     holds = exists().where(
