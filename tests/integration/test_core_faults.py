@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, select, text, update
 
 from bank_sync.bank import BankEntry, BankRecord, Feedback
-from worker.act import ensure
+from worker.act import _sole_run, ensure
 from worker.domain import (
     Effect,
     EventKind,
@@ -467,3 +467,47 @@ def test_a_broken_video_is_still_held_by_its_md5(rig: Rig, bucket: str) -> None:
     upload_id = rig.put(bucket, "u/a.mp4", body, Lane.VIDEO)
     assert rig.process(upload_id) is State.HELD
     assert rig.get(bucket, "u/a.mp4") is None
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NOT_A_MATCH, Verdict.CONFIRMED])
+def test_a_bucket_may_be_given_versions_after_the_hold(rig: Rig, plain_bucket: str, verdict: Verdict) -> None:
+    held = Held(rig, plain_bucket)
+    rig.s3.put_bucket_versioning(Bucket=plain_bucket, VersioningConfiguration={"Status": "Enabled"})
+    held.decide(verdict)
+    rig.process(held.id)
+    rig.make_due(held.id)
+    rig.process(held.id)
+    if verdict is Verdict.NOT_A_MATCH:
+        assert rig.get(held.bucket, "u/a.jpg") == held.body
+        held.decide(Verdict.CONFIRMED, "two")
+        rig.process(held.id)
+        rig.make_due(held.id)
+        rig.process(held.id)
+    assert rig.row(held.id).access_applied == "purged"
+    assert rig.get(held.bucket, "u/a.jpg") is None
+    assert rig.s3.list_object_versions(Bucket=held.bucket).get("Versions", []) == []
+    assert rig.s3.list_objects_v2(Bucket=rig.settings.storage.quarantine_bucket)["KeyCount"] == 0
+
+
+def test_two_versions_of_a_key_are_withheld_one_after_the_other(rig: Rig, versioned_bucket: str) -> None:
+    """While one run holds the key the other leaves it, and its row stays due."""
+    body = rig.jpeg(rig.picture(1))
+    rig.bank_pdq(rig.hash_of(body))
+    upload_id = rig.put(versioned_bucket, "u/a.jpg", body)
+    with rig.sessions() as other, _sole_run(other, upload_id) as alone:
+        assert alone
+        assert rig.process(upload_id) is State.HELD
+        assert rig.get(versioned_bucket, "u/a.jpg") == body
+        with rig.sessions() as session:
+            assert [row.id for row in session.scalars(due(Lane.IMAGE, 0.0))] == [upload_id]
+    rig.process(upload_id)
+    assert rig.get(versioned_bucket, "u/a.jpg") is None
+
+
+def test_a_bucket_that_is_missing_ends_nothing(rig: Rig, versioned_bucket: str) -> None:
+    rig.publish()
+    upload_id = rig.put(versioned_bucket, "u/a.jpg", rig.jpeg(rig.picture(1)))
+    with rig.sessions.begin() as session:
+        session.execute(update(Upload).values(bucket="no-such-bucket"))
+    assert rig.process(upload_id) is State.PENDING
+    assert rig.row(upload_id).attempts == 0
