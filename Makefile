@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_ARGS ?=
-TEST_ARGS ?=
+# Two workers: most tests wait for servers and processes. A file stays with one worker and shares its fixtures.
+TEST_ARGS ?= --numprocesses=2 --dist=loadfile
 
 .PHONY: venv demo test lint docs lock clean
 

@@ -12,7 +12,18 @@ import structlog
 
 from config.settings import LogSettings
 
-_QUIET = ("boto3", "botocore", "urllib3", "httpx", "httpcore", "kombu", "amqp", "s3transfer", "alembic")
+_QUIET = (
+    "boto3",
+    "botocore",
+    "urllib3",
+    "httpx",
+    "httpcore",
+    "kombu",
+    "amqp",
+    "s3transfer",
+    "alembic",
+    "faiss",
+)
 """Libraries whose info and debug lines name addresses, object keys or whole answers."""
 
 

@@ -89,6 +89,14 @@ class PolicySettings(_Group):
         description="Seconds between removal and deletion of the bytes, in which it can be undone exactly.",
     )
 
+    @model_validator(mode="after")
+    def _serves_something(self) -> PolicySettings:
+        if self.mode == "shadow" and self.publish == "after_scan":
+            raise ValueError(
+                "mode 'shadow' writes no tags, and publish 'after_scan' serves by tag: nothing would be served"
+            )
+        return self
+
     def rule(self, bank: str, signal_type: str) -> RuleSettings:
         """The rule for one signal type of one bank."""
         return self.rules.get(bank, {}).get(signal_type, self.default)

@@ -103,9 +103,10 @@ def decide(review: int, verdict: str, reason: str, name: str, request_id: str, a
     if decided.kept:
         click.echo(f"{_count(decided.kept, 'upload')} can't be brought back: the bytes are already deleted.")
     if verdict == Verdict.CONFIRMED and decided.moved:
-        minutes = settings.policy.removal_delay / 60
+        seconds = settings.policy.removal_delay
+        delay = f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
         click.echo(
-            f"The bytes are deleted in {minutes:g} min; `hashwarden decide {review} lawful` undoes it until then."
+            f"The bytes are deleted in {delay}; `hashwarden decide {review} lawful` undoes it until then."
         )
     if not awake:
         click.echo(

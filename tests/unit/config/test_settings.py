@@ -61,6 +61,7 @@ def test_a_rule_of_its_own_wins_over_the_default_rule(
         ('[policy]\nmode = "dry"\n', "policy.mode"),
         ('[banks.list]\nexchange = "file"\n', "banks.list"),
         ("[policy.default]\nradius = 99\n", "policy.default.radius"),
+        ('[policy]\nmode = "shadow"\npublish = "after_scan"\n', "policy"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_sentence(
