@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
@@ -70,9 +70,20 @@ class EventSettings(_Group):
     sqs_endpoint_url: str | None = Field(None, description="Address of the SQS service; empty means AWS.")
     sqs_wait_seconds: int = Field(20, ge=0, le=20, description="Length of one long poll.")
     uploader_pattern: str = Field(
-        "",
-        description="Regular expression whose group `uploader` is who uploaded a key; else each key counts alone.",
+        r"^(?P<uploader>[^/]+)/",
+        description="Regular expression whose group `uploader` says who uploaded a key; other keys count as one.",
     )
+
+    @field_validator("uploader_pattern")
+    @classmethod
+    def _names_the_uploader(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        if "uploader" not in groups:
+            raise ValueError("it has no group (?P<uploader>...)")
+        return pattern
 
 
 class SweepSettings(_Group):

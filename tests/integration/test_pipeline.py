@@ -249,6 +249,15 @@ def test_the_flood_breaker_demotes_an_entry_that_hits_many_uploaders(rig: Rig, v
     assert webhooks(rig).count("flood.tripped") == 1
 
 
+def test_one_account_can_not_demote_a_hash_by_itself(rig: Rig, versioned_bucket: str) -> None:
+    rig.with_policy(flood={"uploaders": 3, "window": 3600})
+    rig.bank_pdq(rig.hash_of(rig.jpeg(rig.picture(1))))
+    keys = [*(f"ann/{n}.jpg" for n in range(3)), *(f"{n}.jpg" for n in range(3))]
+    bodies = [rig.jpeg(rig.picture(1), 60 + n) for n in range(6)]
+    states = {rig.scan(versioned_bucket, key, body)[1] for key, body in zip(keys, bodies, strict=True)}
+    assert states == {State.HELD}
+
+
 def test_shadow_mode_records_and_does_nothing_else(rig: Rig, versioned_bucket: str) -> None:
     rig.with_policy(mode="shadow")
     rig.bank_pdq(rig.hash_of(rig.jpeg(rig.picture(1))))

@@ -249,7 +249,6 @@ def _settings(
             "sqs_queue_url": queue_url,
             "sqs_endpoint_url": embedded.s3_endpoint,
             "sqs_wait_seconds": 1,
-            "uploader_pattern": "^(?P<uploader>[^/]+)/",
         },
         "sweep": {"recent_every": 30},
         "queue": {"dispatch_every": 0.5},

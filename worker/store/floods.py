@@ -20,9 +20,12 @@ from worker.store.models import Demotion, EntryHit
 
 
 def uploader_digest(ref: ObjectRef, pattern: str) -> bytes:
-    """A 16-byte digest of who uploaded a key; without a match of `pattern` the key stands for itself."""
-    found = re.search(pattern, ref.key) if pattern else None
-    who = found.group("uploader") if found else ref.key
+    """A 16-byte digest of who uploaded a key. Keys that `pattern` does not match count as one uploader together.
+
+    Were each to count alone, one account could demote a victim's hash with a few uploads of its own.
+    """
+    found = re.search(pattern, ref.key)
+    who = found.group("uploader") if found else ""
     return hashlib.blake2b(f"{ref.bucket}\0{who}".encode(), digest_size=16).digest()
 
 

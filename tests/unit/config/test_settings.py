@@ -101,3 +101,10 @@ def test_every_setting_says_what_it_is_for() -> None:
     rows = [line for line in reference.render().splitlines() if line.startswith("| `")]
     assert len(rows) > 50
     assert not [row for row in rows if row.rstrip(" |").endswith(("empty", "`", "required"))]
+
+
+@pytest.mark.parametrize("pattern", ["(", "^([^/]+)/"])
+def test_a_pattern_that_names_no_uploader_is_refused(monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    monkeypatch.setenv("HASHWARDEN_EVENTS__UPLOADER_PATTERN", pattern)
+    with pytest.raises(SettingsError, match=r"The setting events\.uploader_pattern "):
+        load_settings()
