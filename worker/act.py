@@ -136,10 +136,13 @@ def _begin(sessions: Sessions, policy: PolicySettings, upload_id: int) -> _Work 
             return None
         state = State(upload.state)
         purge = state is State.REMOVED and (
-            upload.access_applied == PURGING or (upload.purge_at is not None and upload.purge_at <= now)
+            # Deleted already, and looked at again: without versions the same bytes put there within the second
+            # in which the deleted ones were written are the same row.
+            upload.access_applied in {PURGING, PURGED}
+            or (upload.purge_at is not None and upload.purge_at <= now)
         )
         due = upload.access_due_at is not None and upload.access_due_at <= now
-        if not due and not purge:
+        if not due and (not purge or upload.access_applied == PURGED):
             return None
         wanted = Access(upload.access_wanted)
         tag = _wanted_tag(state, policy)
@@ -147,7 +150,7 @@ def _begin(sessions: Sessions, policy: PolicySettings, upload_id: int) -> _Work 
             upload.access_applied = Access.SERVED
             upload.access_due_at = None
             return None
-        if upload.access_applied == PURGED:
+        if upload.access_applied == PURGED and state is not State.REMOVED:
             upload.access_due_at = None
             return None
         earlier_intent = upload.access_intent_at

@@ -137,3 +137,25 @@ def test_a_release_and_a_new_hold_of_the_same_object_by_another_entry(platform: 
     rig.bank_pdq(near)
     assert platform.upload("v/b.jpg", body) is State.HELD, "another entry is another claim"
     assert platform.get("v/b.jpg") is None
+
+
+def test_removed_bytes_put_back_as_the_very_same_version_are_deleted_again(
+    rig: Rig, plain_bucket: str
+) -> None:
+    rig.bank_pdq(rig.hash_of(rig.jpeg(rig.picture(1))))
+    platform = Platform(rig, plain_bucket)
+    body = bad(rig)
+    platform.upload("u/a.jpg", body)
+    platform.decide("u/a.jpg", Verdict.CONFIRMED)
+    (row,) = platform.rows()
+    rig.make_due(row.id)
+    platform.work()
+    rig.s3.put_object(Bucket=plain_bucket, Key="u/a.jpg", Body=body)
+    head = rig.s3.head_object(Bucket=plain_bucket, Key="u/a.jpg")
+    with rig.sessions.begin() as session:
+        # As if it had been put within the second of the first.
+        session.get_one(Upload, row.id).last_modified = head["LastModified"]
+    platform.tell("u/a.jpg", row.etag)
+    platform.work()
+    assert platform.states("u/a.jpg") == [State.REMOVED]
+    assert platform.get("u/a.jpg") is None

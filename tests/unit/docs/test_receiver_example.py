@@ -18,7 +18,6 @@ from standardwebhooks import Webhook
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/receive-webhooks.md"
 SECRET = "whsec_" + "c2l4dGVlbiBieXRlcyBhbmQgYSBmZXcgbW9yZQ=="
-NOW = datetime.now(UTC)
 
 
 class Example:
@@ -36,11 +35,13 @@ class Example:
         kind: str,
         data: dict[str, Any],
         *,
-        at: datetime = NOW,
-        sent: datetime = NOW,
+        at: datetime | None = None,
+        sent: datetime | None = None,
         secret: str = SECRET,
     ) -> int:
         """Sends one event as `worker.outbox` does; the status of the answer."""
+        sent = sent or datetime.now(UTC)
+        at = at or sent
         body = json.dumps({"type": kind, "timestamp": at.isoformat(), "data": data}, separators=(",", ":"))
         message_id = str(uuid.uuid4())
         headers = {
@@ -82,7 +83,7 @@ def test_it_refuses_another_secret_and_an_old_signature(
 ) -> None:
     other = "whsec_" + "YW5vdGhlciBzZWNyZXQgb2YgdGhpcnR5IGJ5dGVz"
     assert example.post("item.held", item("held"), secret=other) == 401
-    assert example.post("item.held", item("held"), sent=NOW - timedelta(hours=1)) == 401
+    assert example.post("item.held", item("held"), sent=datetime.now(UTC) - timedelta(hours=1)) == 401
     assert httpx.post(example.url, content=b"{}").status_code == 401
     assert capsys.readouterr().out == ""
 
@@ -91,8 +92,8 @@ def test_an_older_event_after_a_newer_one_changes_nothing(
     example: Example, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert example.post("item.released", item("released")) == 204
-    assert example.post("item.held", item("held"), at=NOW - timedelta(minutes=5)) == 204
-    assert example.post("item.held", item("held", 42), at=NOW - timedelta(minutes=5)) == 204
+    assert example.post("item.held", item("held"), at=datetime.now(UTC) - timedelta(minutes=5)) == 204
+    assert example.post("item.held", item("held", 42), at=datetime.now(UTC) - timedelta(minutes=5)) == 204
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
         "item.released",
         "item.held",
