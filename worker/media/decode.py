@@ -10,9 +10,10 @@ import mmap
 from PIL import Image
 
 from worker.domain import HashedMedia, Kind
-from worker.media.image import RefusalError, decoders_configured, hash_picture
-from worker.media.limits import Limits, Reason, refused
+from worker.media.image import decoders_configured
+from worker.media.limits import Limits, Reason, RefusalError, refused
 from worker.media.media import memfd_from
+from worker.media.payloads import hash_picture_and_payloads
 from worker.media.sniff import Format
 from worker.media.video import hash_video
 
@@ -37,10 +38,11 @@ def decode(fd: int, size: int, format_: Format, limits: Limits) -> HashedMedia:
     """
     with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as media:
         try:
-            if format_.kind is Kind.IMAGE:
-                with decoders_configured(limits):
-                    return hash_picture(media, format_, limits)
-            return hash_video(media, limits)
+            # Films carry pictures as covers, and pictures carry films.
+            with decoders_configured(limits):
+                if format_.kind is Kind.IMAGE:
+                    return hash_picture_and_payloads(media, format_, limits)
+                return hash_video(media, limits)
         except RefusalError as refusal:
             return refused(refusal.reason)
         except MemoryError:
