@@ -24,11 +24,14 @@ from typing import NoReturn
 
 from worker.domain import HashedMedia, Kind
 from worker.media.isolation import (
+    Wall,
     adopt_orphans,
     die_with_parent,
     end_orphans,
     limit_resources,
+    try_walls_of_child,
     wall_in,
+    wall_in_child,
 )
 from worker.media.limits import Limits, Reason, refused
 from worker.media.record import pack
@@ -70,30 +73,31 @@ def main(control_fd: int, limits: Limits) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     _enter_nowhere()
     walls = wall_in()
+    of_child = try_walls_of_child()
     adopt_orphans()
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=control_fd) as control:
-        control.send(GREETING.pack(GREETING_MAGIC, walls))
+        control.send(GREETING.pack(GREETING_MAGIC, walls | of_child))
         while _readable(control.fileno(), parent):
             request, fds, _, _ = socket.recv_fds(control, REQUEST.size, 2, socket.MSG_CMSG_CLOEXEC)
             if not request:
                 return
             job, format_code = REQUEST.unpack(request)
-            ended = _run(decoders.decode, FORMATS[format_code], fds, limits, parent)
+            ended = _run(decoders.decode, FORMATS[format_code], fds, limits, parent, of_child)
             if ended is None:
                 return
             control.send(REPLY.pack(job, *ended))
 
 
 def _run(
-    decode: Decode, format_: Format, fds: list[int], limits: Limits, parent: int
+    decode: Decode, format_: Format, fds: list[int], limits: Limits, parent: int, walls: Wall
 ) -> tuple[int, int] | None:
     """Fork a child for one object, wait for it, kill it at the wall clock. None when the parent has ended."""
     zygote = os.getpid()
     child = os.fork()
     if child == 0:
-        _be_child(decode, format_, fds, limits, zygote)
+        _be_child(decode, format_, fds, limits, zygote, walls)
     for fd in fds:
         os.close(fd)
     wall = limits.image_wall if format_.kind is Kind.IMAGE else limits.video_wall
@@ -123,8 +127,13 @@ def _kill(child: int) -> None:
     os.kill(child, signal.SIGKILL)
 
 
-def _be_child(decode: Decode, format_: Format, fds: list[int], limits: Limits, zygote: int) -> NoReturn:
-    """Decode one object behind all walls, write the record, end. Never returns and runs no exit handler."""
+def _be_child(
+    decode: Decode, format_: Format, fds: list[int], limits: Limits, zygote: int, walls: Wall
+) -> NoReturn:
+    """Decode one object behind all walls, write the record, end. Never returns and runs no exit handler.
+
+    A child that can't put up the walls that stood at the start decodes nothing.
+    """
     status = 1
     try:
         die_with_parent(signal.SIGKILL)
@@ -135,12 +144,15 @@ def _be_child(decode: Decode, format_: Format, fds: list[int], limits: Limits, z
         _close_all_but(media, result)
         size = os.fstat(media).st_size
         image = format_.kind is Kind.IMAGE
+        # libheif decodes in a thread of its own and has no setting without.
+        threads = format_ is Format.HEIF
         limit_resources(
             cpu_seconds=math.ceil(limits.image_cpu if image else limits.video_cpu),
             address_space=(limits.image_memory if image else limits.video_memory) + size,
-            # libheif decodes in a thread of its own and has no setting without.
-            threads=format_ is Format.HEIF,
+            threads=threads,
         )
+        if wall_in_child(threads=threads) != walls:
+            os._exit(status)
         try:
             record = pack(decode(media, size, format_, limits))
         except MemoryError:

@@ -3,17 +3,32 @@
 Import it only where hostile bytes may be decoded: it loads every decoder.
 """
 
+import importlib
 import io
 import mmap
 
 from PIL import Image
 
 from worker.domain import HashedMedia, Kind
-from worker.media.image import RefusalError, decoders_configured, hash_picture
-from worker.media.limits import Limits, Reason, refused
+from worker.media.image import decoders_configured
+from worker.media.limits import Limits, Reason, RefusalError, refused
 from worker.media.media import memfd_from
+from worker.media.payloads import hash_picture_and_payloads
 from worker.media.sniff import Format
 from worker.media.video import hash_video
+
+_IMPORTED_LATE = (
+    "PIL.ImageColor",
+    "PIL.ImageFilter",
+    "PIL.ImagePalette",
+    "av.audio.codeccontext",
+    "av.audio.stream",
+    "av.subtitles.codeccontext",
+    "av.subtitles.stream",
+    "av.video.codeccontext",
+    "av.video.stream",
+)
+"""What the decoders import at first need, where no file can be opened any more."""
 
 
 def decode(fd: int, size: int, format_: Format, limits: Limits) -> HashedMedia:
@@ -23,10 +38,11 @@ def decode(fd: int, size: int, format_: Format, limits: Limits) -> HashedMedia:
     """
     with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as media:
         try:
-            if format_.kind is Kind.IMAGE:
-                with decoders_configured(limits):
-                    return hash_picture(media, format_, limits)
-            return hash_video(media, limits)
+            # Films carry pictures as covers, and pictures carry films.
+            with decoders_configured(limits):
+                if format_.kind is Kind.IMAGE:
+                    return hash_picture_and_payloads(media, format_, limits)
+                return hash_video(media, limits)
         except RefusalError as refusal:
             return refused(refusal.reason)
         except MemoryError:
@@ -34,7 +50,9 @@ def decode(fd: int, size: int, format_: Format, limits: Limits) -> HashedMedia:
 
 
 def warm_up(limits: Limits) -> None:
-    """Decode a picture of our own once, so that what decoders load at first use is loaded before the fork."""
+    """Load what decoders load at first use: behind the walls it can't be, and a fork shares it."""
+    for module in _IMPORTED_LATE:
+        importlib.import_module(module)
     picture = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").resize((1024, 1024)).save(picture, "JPEG")
     with memfd_from([picture.getvalue()]) as media:

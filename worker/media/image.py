@@ -5,12 +5,12 @@ and never reads metadata beyond what the decoder needs.
 """
 
 import io
-import re
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from mmap import mmap
 
 import numpy as np
@@ -30,8 +30,8 @@ from PIL import (
 )
 
 from worker.domain import HashedMedia, Kind, ViewHash
-from worker.media import pdq
-from worker.media.limits import Limits, Reason
+from worker.media import jpeg, pdq, png
+from worker.media.limits import Limits, Reason, RefusalError
 from worker.media.sniff import Format
 
 _OPENERS: dict[Format, list[str]] = {
@@ -69,31 +69,18 @@ _FLAT = 2
 
 _DRAFT_SIDE = 1024
 """A JPEG is shrunk while decoding to no less than this: within 6 bits of hashing it at full size."""
-_TEXT_CHUNK = 1 << 20
-_TEXT_TOTAL = 8 << 20
-# A marker inside entropy-coded data: 0xFF is followed there by 0, a restart marker or fill bytes only.
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_START_OF_SCAN = 0xDA
-_END_OF_IMAGE = 0xD9
-_WITHOUT_LENGTH = frozenset({0x01, 0xD8})
-_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-
-
-class RefusalError(Exception):
-    """A result on its way out of a decoder: an object that is not hashed, with its typed reason."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason)
-        self.reason = reason
+_STRIP_SIDE = 512
+"""Up to this long a narrow picture is a line or a gradient; over it, pictures may stand along it."""
+_STANDS = 0.5
+"""Seconds from which a frame of an animation is looked at rather than passed by."""
 
 
 @contextmanager
 def decoders_configured(limits: Limits) -> Iterator[None]:
     """Set the decoders' own limits, which are global to the process, and put them back afterwards."""
-    before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    before = Image.MAX_IMAGE_PIXELS
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     Image.MAX_IMAGE_PIXELS = max(limits.image_pixels, limits.jpeg_pixels)
-    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = _TEXT_CHUNK, _TEXT_TOTAL
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
     try:
         with warnings.catch_warnings():
@@ -101,17 +88,24 @@ def decoders_configured(limits: Limits) -> Iterator[None]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     finally:
-        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = before
+        Image.MAX_IMAGE_PIXELS = before
 
 
-def hash_picture(media: mmap, format_: Format, limits: Limits) -> HashedMedia:
-    """Decode and hash. Raises `RefusalError` for what is not hashed, MemoryError where memory ran out."""
-    progressive = False
+def hash_picture(media: mmap | bytes, format_: Format, limits: Limits) -> HashedMedia:
+    """Decode and hash. Raises `RefusalError` for what is not hashed, MemoryError where memory ran out.
+
+    Only what the format itself calls its pictures is seen; `payloads` finds what else a file carries.
+    """
+    progressive, damaged = False, False
     if format_ is Format.JPEG:
-        progressive = _check_scans(media, limits)
-    content = bytes(media)
+        progressive = jpeg.walk(media, limits).progressive
+    if format_ is Format.PNG:
+        content, damaged = png.bare(media)
+    else:
+        content = bytes(media)
     try:
-        return _hash(content, format_, limits, progressive=progressive)
+        found = _hash(content, format_, limits, progressive=progressive)
+        return replace(found, partial=True) if damaged else found
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as bomb:
         raise RefusalError(Reason.PIXEL_LIMIT) from bomb
     except DECODER_FAULTS as fault:
@@ -165,13 +159,20 @@ def _open(content: bytes, format_: Format, limits: Limits, *, progressive: bool)
         raise RefusalError(Reason.SIDE_LIMIT)
     if image.width * image.height > (limits.jpeg_pixels if shrinks else limits.image_pixels):
         raise RefusalError(Reason.PIXEL_LIMIT)
+    if max(image.size) > max(_STRIP_SIDE, min(image.size) * limits.image_aspect):
+        raise RefusalError(Reason.ASPECT_LIMIT)
     return image
 
 
 def _load_damaged(
     content: bytes, format_: Format, limits: Limits, *, progressive: bool
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """Decode as much as there is; refuse where that is nothing."""
+    """Decode as much as there is; refuse where that is nothing.
+
+    Of a PNG whose animation is broken that is the picture which stands for it.
+    """
+    if format_ is Format.PNG:
+        content, _ = png.bare(content, still=True)
     before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
     try:
         image = _open(content, format_, limits, progressive=progressive)
@@ -200,29 +201,37 @@ def _frame_count(image: Image.Image) -> int:
 def _hash_more_frames(
     image: Image.Image, frames: int, last: list[ViewHash], limits: Limits
 ) -> tuple[list[ViewHash], float, Reason | str | None]:
-    """Hash frames spread over an animated picture after its first.
+    """Hash one frame of each of as many stretches of an animated picture after its first.
 
-    Returns the hashes, the seconds walked through, and why not all frames were: None when they were, '' for
-    damage, else the limit. A frame is composed from those before it, so the walk is bounded, not only the hashes.
+    It is the one that stands longest, if that is half a second or more, as a picture hidden in a lively animation must
+    to be seen; else the last of the stretch. Returns the hashes, the seconds walked through, and why not all frames
+    were: None when they were, '' for damage, else the limit. A frame is composed from those before it, so
+    the walk is bounded, not only the hashes.
     """
     affordable = max(2, limits.image_frame_pixels // max(1, image.width * image.height))
     reach = min(frames, limits.image_frames_walked, affordable)
     hashed = min(reach, limits.image_frames)
-    wanted = {round(at * (reach - 1) / (hashed - 1)) for at in range(1, hashed)}
+    ends = {round(at * (reach - 1) / (hashed - 1)) for at in range(1, hashed)}
     seconds = _frame_seconds(image)
     hashes: list[ViewHash] = []
+    best: list[ViewHash] = []
+    longest = _STANDS
     for at in range(1, reach):
         try:
             image.seek(at)
             if image.width * image.height > limits.image_pixels:
-                return hashes, seconds, Reason.PIXEL_LIMIT
-            views = pdq.hash_image(image, frame_time=seconds) if at in wanted else []
+                return hashes + best, seconds, Reason.PIXEL_LIMIT
+            shown = _frame_seconds(image)
+            if shown > longest or (at in ends and (not best or shown == longest)):
+                best, longest = pdq.hash_image(image, frame_time=seconds), shown
         except DECODER_FAULTS:
-            return hashes, seconds, ""
-        if views and not pdq.is_repeat(views, last):
-            hashes += views
-            last = views
-        seconds += _frame_seconds(image)
+            return hashes + best, seconds, ""
+        seconds += shown
+        if at in ends:
+            if not pdq.is_repeat(best, last):
+                hashes += best
+                last = best
+            best, longest = [], _STANDS
     return hashes, seconds, None if reach == frames else Reason.FRAME_LIMIT
 
 
@@ -230,23 +239,3 @@ def _frame_seconds(image: Image.Image) -> float:
     milliseconds = image.info.get("duration", 0)
     usable = isinstance(milliseconds, int | float) and 0 <= milliseconds < 86_400_000
     return milliseconds / 1000 if usable else 0.0
-
-
-def _check_scans(media: mmap, limits: Limits) -> bool:
-    """Count the scans of a JPEG before any is decoded; True when it is progressive.
-
-    Segments are walked by their lengths, so bytes in a thumbnail or behind the end are not mistaken for scans.
-    """
-    at, scans, progressive = 2, 0, False
-    while (found := _JPEG_MARKER.search(media, at)) is not None:
-        marker, at = media[found.start() + 1], found.end()
-        if marker == _END_OF_IMAGE:
-            break
-        if marker == _START_OF_SCAN:
-            scans += 1
-            if scans > limits.jpeg_scans:
-                raise RefusalError(Reason.SCAN_LIMIT)
-        progressive = progressive or marker in _PROGRESSIVE
-        if marker not in _WITHOUT_LENGTH:
-            at += max(2, int.from_bytes(media[at : at + 2], "big"))
-    return progressive

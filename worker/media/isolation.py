@@ -12,6 +12,8 @@ import struct
 from enum import IntFlag
 from pathlib import Path
 
+from worker.media import landlock, seccomp
+
 _CLONE_NEWIPC = 0x08000000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
@@ -36,6 +38,10 @@ class Wall(IntFlag):
     """Not the user of the worker: neither its files nor its processes can be touched."""
     NO_PRIVILEGES = 4
     """No capabilities, and none to be gained by running a set-user-id program."""
+    FILTERED_CALLS = 8
+    """A seccomp filter: no socket, no process, no program, no signal to another; new memory can't be run."""
+    NO_FILES = 16
+    """Landlock: no file can be opened; from Linux 6.12 on no process outside can be signalled either."""
 
 
 def wall_in() -> Wall:
@@ -61,6 +67,30 @@ def wall_in() -> Wall:
     # No other process of the same user may read this one's memory or attach to it.
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     return walls
+
+
+def wall_in_child(*, threads: bool) -> Wall:
+    """Add the walls that a child puts up for itself, after it has everything it needs open.
+
+    They are the child's own because its zygote must fork, kill and look for orphans. Being in a Landlock
+    domain of its own keeps a child from signalling its zygote, which has the same user; a process id
+    namespace would do that as well, but needs a privilege at every fork that the zygote has given up.
+    """
+    walls = Wall.NONE
+    if landlock.restrict():
+        walls |= Wall.NO_FILES
+    if seccomp.install(threads=threads):
+        walls |= Wall.FILTERED_CALLS
+    return walls
+
+
+def try_walls_of_child() -> Wall:
+    """Which walls a child can put up here, found out by one that does nothing else."""
+    child = os.fork()
+    if child == 0:
+        os._exit(wall_in_child(threads=False))
+    _, status = os.waitpid(child, 0)
+    return Wall(os.WEXITSTATUS(status)) if os.WIFEXITED(status) else Wall.NONE
 
 
 def die_with_parent(signal_number: int) -> None:

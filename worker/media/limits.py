@@ -18,8 +18,12 @@ class Reason(StrEnum):
     FILE_SIZE_LIMIT = "file_size_limit"
     PIXEL_LIMIT = "pixel_limit"
     SIDE_LIMIT = "side_limit"
+    ASPECT_LIMIT = "aspect_limit"
     SCAN_LIMIT = "scan_limit"
     FRAME_LIMIT = "frame_limit"
+    PACKET_LIMIT = "packet_limit"
+    STREAM_LIMIT = "stream_limit"
+    DURATION_LIMIT = "duration_limit"
     CPU_LIMIT = "cpu_limit"
     WALL_LIMIT = "wall_limit"
     MEMORY_LIMIT = "memory_limit"
@@ -36,6 +40,14 @@ UNSUPPORTED_REASONS = frozenset({Reason.FORMAT_NOT_ALLOWED, Reason.NO_VIDEO_STRE
 """Reasons of objects that are no picture and no video; every other reason means media that wasn't hashed."""
 
 
+class RefusalError(Exception):
+    """A result on its way out of a decoder: an object that is not hashed, with its typed reason."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of one object. Sizes in bytes, times in seconds, sides and areas in pixels.
@@ -49,12 +61,14 @@ class Limits:
     image_pixels: int = 64_000_000
     """Of any picture but a baseline JPEG, which the decoder shrinks while it reads."""
     image_side: int = 16_384
+    image_aspect: int = 50
+    """Longer side to shorter: a hash of a strip says nothing of the pictures that may stand along it."""
     jpeg_pixels: int = 225_000_000
     jpeg_side: int = 32_768
     jpeg_scans: int = 100
     """Each scan of a progressive JPEG is a pass over the whole picture; libjpeg has no limit of its own."""
     image_frames: int = 32
-    """Frames hashed of an animated picture, the first and others spread over the rest."""
+    """Frames hashed of an animated picture, the first and others spread over the rest; as many pictures of a file."""
     image_frames_walked: int = 2_000
     image_frame_pixels: int = 256_000_000
     """Frames composed on the way to the hashed ones, times the canvas."""
@@ -77,7 +91,10 @@ class Limits:
     video_idle_packets: int = 20_000
     """Packets in a row that give no frame."""
     video_streams: int = 4
+    """Hashed; as many covers."""
     container_streams: int = 32
+    probe_bytes: int = 5_000_000
+    probe_seconds: float = 5.0
     video_cpu: float = 120.0
     video_wall: float = 180.0
     video_memory: int = 2 * _GIB

@@ -277,4 +277,7 @@ def _reason(ended: int, status: int) -> Reason:
         return Reason.WALL_LIMIT
     if ended == child.SIGNALLED and status == signal.SIGXCPU:
         return Reason.CPU_LIMIT
+    if ended == child.SIGNALLED and status == signal.SIGSYS:
+        # Decoders ask for none of what the filter ends a child for: somebody's code ran in it.
+        _log.error("sandbox_intrusion_stopped")
     return Reason.CRASHED

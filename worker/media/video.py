@@ -1,15 +1,13 @@
 """Decode a video and hash frames chosen by presentation time.
 
-FFmpeg opens playlists, sockets and neighbouring files when asked politely, so a container is opened only by
-`_open_container`, which allows a handful of demuxers and no protocol at all. This runs in the sandbox's child.
+A container is opened by `container.open_container` alone. This runs in the sandbox's child.
 """
 
-import errno
-import io
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from mmap import mmap
-from typing import NoReturn, cast
+from typing import cast
 
 import av
 import av.container
@@ -20,11 +18,10 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from worker.domain import HashedMedia, Kind, ViewHash
 from worker.media import pdq
-from worker.media.image import RefusalError
-from worker.media.limits import Limits, Reason
+from worker.media.container import open_container
+from worker.media.covers import Covers
+from worker.media.limits import Limits, Reason, RefusalError
 
-_DEMUXERS = "mov,matroska,avi,mpegts,mpeg,flv,ogg,asf"
-_CONTAINERS = frozenset({*_DEMUXERS.split(","), "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 _CODECS = frozenset(
     {
         "h264",
@@ -57,9 +54,6 @@ _CODECS = frozenset(
 )
 _CONVERSION = Interpolation.POINT | Interpolation.ACCURATE_RND
 """Bit for bit the colours that the published vPDQ hashes were made from; without exact rounding dim frames drift."""
-_PROBE_BYTES = "5000000"
-_PROBE_MICROSECONDS = "5000000"
-_IO_SECONDS = 5.0
 _FALLBACK_FPS = 25.0
 _MOST_FRAMES_APART = 120
 """A frame is hashed at least this often, whatever the timestamps claim."""
@@ -67,43 +61,13 @@ _MOST_READ_FAULTS = 100
 _THRIFTY_SHARE = 0.5
 """Of the CPU or wall budget; beyond it only keyframes are decoded."""
 _LAST_SHARE = 0.9
+_FILL = 0.9
+"""Of the frames that may be kept, for what the container claims; claims are rarely exact."""
+_LEAST_SHARE = 0.5
+"""Of the packets or of the claimed seconds: with less of a video seen it is not cleared."""
+_NOT_MISSED = 1.0
+"""Seconds at the end of a video that its claim may exceed it by."""
 _LONGEST_SECONDS = 10 * 365 * 86_400.0
-
-
-class _Upload(io.RawIOBase):
-    """The mapped bytes as a file with a name of ours: FFmpeg chooses some demuxers by name."""
-
-    name = "<upload>"
-
-    def __init__(self, media: mmap) -> None:
-        super().__init__()
-        self._media = media
-        self._size = len(media)
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1, /) -> bytes:
-        end = self._size if size < 0 else min(self._size, self._at + size)
-        chunk = self._media[self._at : end] if self._at < end else b""
-        self._at += len(chunk)
-        return chunk
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-
-def _deny(*_request: object) -> NoReturn:
-    raise PermissionError(errno.EACCES, "no second file")
 
 
 class _Budget:
@@ -154,6 +118,8 @@ class _Sampler:
     seen: int = 0
     due: float = 0.0
     before: float = 0.0
+    until: float = 0.0
+    """How far the frames reach that were seen, in seconds."""
     skipped: int = 0
 
     def time_of(self, frame: av.VideoFrame) -> float:
@@ -161,7 +127,10 @@ class _Sampler:
         stamp = frame.time
         seconds = self.seen * self.fallback_step if stamp is None else stamp - self.start
         self.seen += 1
-        return seconds if 0 <= seconds <= _LONGEST_SECONDS else 0.0
+        seconds = seconds if 0 <= seconds <= _LONGEST_SECONDS else 0.0
+        shown = float((frame.duration or 0) * (frame.time_base or 0))
+        self.until = max(self.until, seconds + min(max(shown, self.fallback_step), _LONGEST_SECONDS))
+        return seconds
 
     def wants(self, seconds: float) -> bool:
         wanted = seconds >= self.due or seconds < self.before - 1 or self.skipped >= _MOST_FRAMES_APART
@@ -172,146 +141,183 @@ class _Sampler:
         return wanted
 
 
-def hash_video(media: mmap, limits: Limits) -> HashedMedia:
+@dataclass(slots=True)
+class _Decoded:
+    """How a decode went: the limit that ended it, packets read and lost, and whether only keyframes were seen."""
+
+    cut: Reason | None = None
+    read: int = 0
+    lost: int = 0
+    thrifty: bool = False
+
+
+def hash_video(media: mmap | bytes, limits: Limits) -> HashedMedia:
     """Decode and hash. Raises `RefusalError` for what is not hashed, MemoryError where memory ran out."""
-    container = _open_container(media, limits)
+    container = open_container(media, limits)
     with container:
         return _hash_streams(container, limits)
 
 
-def _open_container(media: mmap, limits: Limits) -> av.container.InputContainer:
-    """Open with an allow-list of demuxers, no protocol, no second file, and our name for the upload.
+@dataclass(slots=True)
+class _Chosen:
+    """The streams that are hashed, and why others are not."""
 
-    A refused demuxer ends with EINVAL before it reads a byte (measured with HLS, DASH, concat and SDP).
-    """
-    try:
-        container: av.container.InputContainer = av.open(
-            mode="r",
-            file=cast(io.BufferedReader, _Upload(media)),
-            options={
-                "format_whitelist": _DEMUXERS,
-                "protocol_whitelist": "none",
-                "probesize": _PROBE_BYTES,
-                "analyzeduration": _PROBE_MICROSECONDS,
-                "max_streams": str(limits.container_streams),
-            },
-            io_open=_deny,
-            timeout=(_IO_SECONDS, _IO_SECONDS),
-        )
-    except av.error.FFmpegError as fault:
-        refused = fault.errno == errno.EINVAL
-        raise RefusalError(Reason.FORMAT_NOT_ALLOWED if refused else Reason.BROKEN) from fault
-    if container.format.name not in _CONTAINERS:
-        container.close()
-        raise RefusalError(Reason.FORMAT_NOT_ALLOWED)
-    return container
+    films: list[av.video.stream.VideoStream] = field(default_factory=list)
+    covers: list[av.video.stream.VideoStream] = field(default_factory=list)
+    missed: Reason | None = None
 
 
 def _hash_streams(container: av.container.InputContainer, limits: Limits) -> HashedMedia:
-    streams = _chosen(container, limits)
+    chosen = _choose(container, limits)
+    if not chosen.films and not chosen.covers:
+        raise RefusalError(chosen.missed or Reason.NO_VIDEO_STREAM)
     duration = _duration(container)
-    interval = _interval(duration, limits)
+    interval = _interval(duration * len(chosen.films), limits)
     samplers = {
         stream.index: _Sampler(
             start=float((stream.start_time or 0) * (stream.time_base or 0)),
             fallback_step=1 / max(float(stream.average_rate or _FALLBACK_FPS), 0.001),
             interval=interval,
         )
-        for stream in streams
+        for stream in chosen.films
     }
-    cut = _decode(container, streams, samplers, limits)
-    hashes = sorted(
+    covers = Covers(limits)
+    decoded = _decode(container, chosen, samplers, covers, limits)
+    hashes = covers.hashes + sorted(
         (each for sampler in samplers.values() for each in sampler.hashes),
         key=lambda each: each.frame_time or 0.0,
     )
     if not hashes:
-        raise RefusalError(cut if isinstance(cut, Reason) else Reason.BROKEN)
-    last = max(sampler.before for sampler in samplers.values())
+        raise RefusalError(decoded.cut or chosen.missed or covers.missed or Reason.BROKEN)
+    seen = 1.0 if decoded.cut or decoded.thrifty else _seen_share(container, chosen.films, samplers)
+    reason = decoded.cut or chosen.missed or covers.missed
+    if reason is None and seen < _LEAST_SHARE:
+        reason = Reason.TRUNCATED
+    if reason is None and decoded.lost > decoded.read * (1 - _LEAST_SHARE):
+        reason = Reason.BROKEN
+    last = max((sampler.until for sampler in samplers.values()), default=0.0)
+    shown = chosen.films[0] if chosen.films else chosen.covers[0]
     return HashedMedia(
         kind=Kind.VIDEO,
-        reason=cut or "",
+        reason=reason or "",
         hashes=tuple(hashes),
-        partial=cut is not None,
-        width=streams[0].codec_context.width,
-        height=streams[0].codec_context.height,
+        partial=reason is not None or decoded.lost > 0 or seen < 1 or covers.damaged,
+        width=shown.codec_context.width,
+        height=shown.codec_context.height,
         duration=min(max(duration, last), _LONGEST_SECONDS),
     )
 
 
-def _chosen(container: av.container.InputContainer, limits: Limits) -> list[av.video.stream.VideoStream]:
-    """The real video streams; the picture of an album cover is not one."""
-    pictures = av.stream.Disposition.attached_pic
-    found = [stream for stream in container.streams.video if not stream.disposition & pictures]
-    if not found:
-        raise RefusalError(Reason.NO_VIDEO_STREAM)
-    allowed = [
-        stream
-        for stream in found
-        if stream.codec_context is not None and stream.codec_context.name in _CODECS
-    ][: limits.video_streams]
-    if not allowed:
-        raise RefusalError(Reason.CODEC_NOT_ALLOWED)
-    for stream in allowed:
-        codec = stream.codec_context
-        if max(codec.width, codec.height) > limits.video_side:
-            raise RefusalError(Reason.SIDE_LIMIT)
-        if codec.width * codec.height > limits.video_pixels:
-            raise RefusalError(Reason.PIXEL_LIMIT)
+def _choose(container: av.container.InputContainer, limits: Limits) -> _Chosen:
+    """The video streams and covers that may be decoded, the latter as pictures, which they are."""
+    chosen = _Chosen()
+    if len(container.streams) >= limits.container_streams:
+        # Some demuxers leave out the streams that are too many without a word.
+        chosen.missed = Reason.STREAM_LIMIT
+    for stream in container.streams.video:
+        cover = bool(stream.disposition & av.stream.Disposition.attached_pic)
+        reason = None if cover else _refusal(stream, limits)
+        places = chosen.covers if cover else chosen.films
+        if reason is None and len(places) >= limits.video_streams:
+            reason = Reason.STREAM_LIMIT
+        if reason is None:
+            places.append(stream)
+        else:
+            chosen.missed = chosen.missed or reason
+    for stream in chosen.films:
         # PyAV passes this on only when it is set on the codec itself, before the first packet.
-        codec.options = {"max_pixels": str(limits.video_pixels)}
-        codec.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(limits.video_pixels)}
+        stream.codec_context.thread_count = 1
     for other in container.streams:
-        if other not in allowed:
+        if other not in chosen.films and other not in chosen.covers:
             other.discard = av.stream.Discard.all
-    return allowed
+    return chosen
+
+
+def _refusal(stream: av.video.stream.VideoStream, limits: Limits) -> Reason | None:
+    codec = stream.codec_context
+    if codec is None or codec.name not in _CODECS:
+        return Reason.CODEC_NOT_ALLOWED
+    if max(codec.width, codec.height) > limits.video_side:
+        return Reason.SIDE_LIMIT
+    if codec.width * codec.height > limits.video_pixels:
+        return Reason.PIXEL_LIMIT
+    return None
 
 
 def _decode(
     container: av.container.InputContainer,
-    streams: list[av.video.stream.VideoStream],
+    chosen: _Chosen,
     samplers: dict[int, _Sampler],
+    covers: Covers,
     limits: Limits,
-) -> Reason | str | None:
-    """Decode packet by packet, so that one broken packet costs its own frames only.
-
-    Returns None when everything was decoded, '' when damage was stepped over, else the limit that ended it.
-    """
-    budget = _Budget(limits)
-    damaged, idle, thrifty = False, 0, False
-    packets, faults = container.demux(streams), 0
-    while True:
+) -> _Decoded:
+    """Decode packet by packet, so that one broken packet costs its own frames only."""
+    budget, so_far = _Budget(limits), _Decoded()
+    streams = [*chosen.films, *chosen.covers]
+    packets, faults, idle = container.demux(streams), 0, 0
+    while so_far.cut is None:
         try:
             packet = next(packets)
         except StopIteration:
-            return "" if damaged else None
+            break
         except av.error.FFmpegError:
             # The generator is over; reading on behind the damage needs a new one.
-            packets, faults, damaged = container.demux(streams), faults + 1, True
+            packets, faults = container.demux(streams), faults + 1
+            so_far.lost += 1
             if faults > _MOST_READ_FAULTS:
-                return ""
+                so_far.cut = Reason.BROKEN
             continue
-        try:
-            frames = packet.decode()
-        except MemoryError:
-            raise
-        except av.error.FFmpegError:
-            damaged, frames = True, []
+        so_far.read += 1
+        sampler = samplers.get(packet.stream.index)
+        if sampler is None:
+            budget.kept += covers.take(packet, limits.video_frames - budget.kept)
+            continue
+        frames, intact = _frames_of(cast("av.Packet[av.video.stream.VideoStream]", packet))
+        so_far.lost += not intact
         idle = 0 if frames else idle + 1
         if idle > limits.video_idle_packets:
-            return Reason.BROKEN
+            so_far.cut = Reason.PACKET_LIMIT
         for frame in frames:
-            sampler = samplers[packet.stream.index]
-            intact = _take(cast(av.VideoFrame, frame), sampler, budget)
-            damaged = damaged or not intact
-            if sampler.before > limits.video_seconds:
-                return Reason.FRAME_LIMIT
-            ended = budget.spent()
-            if ended is not None:
-                return ended
-            if not thrifty and (budget.thrifty or sampler.before > limits.video_full_seconds):
-                thrifty = True
-                for stream in streams:
+            so_far.lost += not _take(frame, sampler, budget)
+            so_far.cut = Reason.DURATION_LIMIT if sampler.before > limits.video_seconds else budget.spent()
+            if so_far.cut is not None:
+                break
+            if not so_far.thrifty and (budget.thrifty or sampler.before > limits.video_full_seconds):
+                so_far.thrifty = True
+                for stream in chosen.films:
                     stream.codec_context.skip_frame = "NONKEY"
+    return so_far
+
+
+def _frames_of(packet: "av.Packet[av.video.stream.VideoStream]") -> tuple[list[av.VideoFrame], bool]:
+    """The frames that a packet completes, and whether it could be decoded."""
+    try:
+        return packet.decode(), True
+    except MemoryError:
+        raise
+    except av.error.FFmpegError:
+        return [], False
+
+
+def _seen_share(
+    container: av.container.InputContainer,
+    films: Iterable[av.video.stream.VideoStream],
+    samplers: dict[int, _Sampler],
+) -> float:
+    """The share of the claimed seconds that frames were seen of; 1 where that is nearly all or nothing is claimed.
+
+    A container's own claim may be that of its sound, so it counts only where there is none.
+    """
+    share = 1.0
+    for stream in films:
+        claimed = float((stream.duration or 0) * (stream.time_base or 0))
+        if not claimed and not container.streams.audio:
+            claimed = _duration(container)
+        seen = samplers[stream.index].until
+        if _NOT_MISSED < claimed <= _LONGEST_SECONDS and seen < claimed - _NOT_MISSED:
+            share = min(share, seen / claimed)
+    return share
 
 
 def _take(frame: av.VideoFrame, sampler: _Sampler, budget: _Budget) -> bool:
@@ -344,4 +350,5 @@ def _interval(claimed_duration: float, limits: Limits) -> float:
     """Seconds between hashed frames; wider where the claimed duration would not fit the frame budget."""
     if not limits.video_rate:
         return 0.0
-    return max(1 / limits.video_rate, min(claimed_duration, limits.video_seconds) / limits.video_frames)
+    most = limits.video_frames * _FILL
+    return max(1 / limits.video_rate, min(claimed_duration, limits.video_seconds) / most)

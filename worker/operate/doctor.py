@@ -197,6 +197,8 @@ def _sandbox() -> Iterator[Check]:
         Wall.NO_NETWORK: "Allow unprivileged user namespaces, or unshare(CLONE_NEWNET) to the worker.",
         Wall.OTHER_USER: "Start the worker as root in its container: the decoders then run as nobody.",
         Wall.NO_PRIVILEGES: "Allow prctl(PR_SET_NO_NEW_PRIVS) in the container's seccomp profile.",
+        Wall.FILTERED_CALLS: "Run it on x86_64 or aarch64, on a kernel with CONFIG_SECCOMP_FILTER.",
+        Wall.NO_FILES: "Run it on Linux 5.13 or newer with landlock among the kernel's security modules.",
     }
     for wall in Wall:
         name = (wall.name or "").lower()

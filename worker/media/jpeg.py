@@ -1,0 +1,42 @@
+"""The segments of a JPEG, walked by their lengths before any is decoded."""
+
+import re
+from dataclasses import dataclass
+from mmap import mmap
+
+from worker.media.limits import Limits, Reason, RefusalError
+
+# A marker inside entropy-coded data: 0xFF is followed there by 0, a restart marker or fill bytes only.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_START_OF_SCAN = 0xDA
+_END_OF_IMAGE = 0xD9
+_WITHOUT_LENGTH = frozenset({0x01, 0xD8})
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+
+
+@dataclass(frozen=True, slots=True)
+class JpegShape:
+    """What the segments say: whether it is progressive, and where it ends (bytes from its first)."""
+
+    progressive: bool
+    end: int
+
+
+def walk(media: mmap | bytes, limits: Limits) -> JpegShape:
+    """Walk to the end of the first picture; raises `RefusalError` over too many scans.
+
+    Segments are walked by their lengths, so bytes in a thumbnail or behind the end are not mistaken for scans.
+    """
+    at, scans, progressive = 2, 0, False
+    while (found := _MARKER.search(media, at)) is not None:
+        marker, at = media[found.start() + 1], found.end()
+        if marker == _END_OF_IMAGE:
+            return JpegShape(progressive, at)
+        if marker == _START_OF_SCAN:
+            scans += 1
+            if scans > limits.jpeg_scans:
+                raise RefusalError(Reason.SCAN_LIMIT)
+        progressive = progressive or marker in _PROGRESSIVE
+        if marker not in _WITHOUT_LENGTH:
+            at += max(2, int.from_bytes(media[at : at + 2], "big"))
+    return JpegShape(progressive, len(media))
