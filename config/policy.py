@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 EffectName = Literal["hold", "flag", "shadow"]
+ProfileName = Literal["plain", "standard", "thorough"]
 
 MAX_RADIUS = 48
 """The widest radius the index answers exactly."""
@@ -30,6 +31,12 @@ class RuleSettings(_Group):
     )
     radius: int = Field(
         31, ge=0, le=MAX_RADIUS, description="Largest distance in bits that counts as a match."
+    )
+    review_radius: int = Field(
+        40,
+        ge=0,
+        le=MAX_RADIUS,
+        description="Distance up to which a match over `radius` only flags; not over `radius`, there is no such range.",
     )
     min_quality: int = Field(
         50,
@@ -72,6 +79,14 @@ class PolicySettings(_Group):
     default: RuleSettings = Field(
         RuleSettings(), description="For a bank and signal type without a rule of its own."
     )
+    profile: ProfileName = Field(
+        "plain",
+        description="Views of a picture that are looked up: plain (turned, mirrored, inverted), standard, thorough.",
+    )
+    profiles: dict[str, ProfileName] = Field(
+        default_factory=dict,
+        description="Profiles by the beginning of `bucket/key`; the longest that fits counts.",
+    )
     rules: dict[str, dict[str, RuleSettings]] = Field(
         default_factory=dict, description="Rules by bank, then by signal type."
     )
@@ -100,6 +115,12 @@ class PolicySettings(_Group):
     def rule(self, bank: str, signal_type: str) -> RuleSettings:
         """The rule for one signal type of one bank."""
         return self.rules.get(bank, {}).get(signal_type, self.default)
+
+    def profile_of(self, bucket: str, key: str) -> ProfileName:
+        """The profile of one upload: platforms put new accounts or public reach under a prefix of their own."""
+        name = f"{bucket}/{key}"
+        fitting = [prefix for prefix in self.profiles if name.startswith(prefix)]
+        return self.profiles[max(fitting, key=len)] if fitting else self.profile
 
     @property
     def revision(self) -> str:

@@ -47,6 +47,14 @@ class Effect(StrEnum):
     SHADOW = "shadow"
 
 
+class Profile(StrEnum):
+    """How many views of a picture are looked up: as it is, turned, mirrored; and as edited copies, few or many."""
+
+    PLAIN = "plain"
+    STANDARD = "standard"
+    THOROUGH = "thorough"
+
+
 class Access(StrEnum):
     """What a state means for the object: the effect that must hold in the storage."""
 
@@ -103,19 +111,25 @@ class UploadEvent:
     """For REMOVED: only a delete marker was laid on the key; the versions below it still exist."""
 
 
+Region = tuple[float, float, float, float]
+"""Left, top, width and height as fractions of the upload; under 0 and over 1 where a view reaches outside it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ViewHash:
     """One PDQ hash of one view of a picture or of one frame of a video.
 
     `hash` is 32 bytes in the reference's hex order, `quality` 0..100. `view` is '' for the upload as it is
     and else names the transformation ('flip_horizontal', 'complement', ...). `frame_time` is seconds from
-    the start, None for a still picture.
+    the start, None for a still picture. `region` is the part of the upload that a view of an edited copy shows,
+    or where it filled something in; None for the whole.
     """
 
     hash: bytes
     quality: int
     view: str = ""
     frame_time: float | None = None
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +164,7 @@ class Match:
     quality: int = 100
     effect: Effect = Effect.FLAG
     priority: int = 0
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)

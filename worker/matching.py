@@ -57,8 +57,8 @@ def find_matches(
     """Every live entry of an enabled bank near the content, each once by its closest view, nearest first.
 
     The index answers for its epoch; `entries` is asked what is live now, so that a hash withdrawn since the
-    epoch was published does not match. A hash under the rule's quality counts only within the rule's
-    low-quality radius and never holds.
+    epoch was published does not match. From the rule's radius to its review radius a match only flags. A hash under
+    the rule's quality counts only within the rule's low-quality radius and never holds.
     """
     views = media.hashes
     hits: list[tuple[int, int, ViewHash | None]] = []
@@ -85,7 +85,7 @@ def find_matches(
 def widest_radius(policy: PolicySettings) -> int:
     """The radius that the index is asked with: the widest of any rule."""
     rules = [policy.default, *(rule for by_type in policy.rules.values() for rule in by_type.values())]
-    return max(max(rule.radius, rule.low_quality_radius) for rule in rules)
+    return max(max(rule.radius, rule.review_radius, rule.low_quality_radius) for rule in rules)
 
 
 def _judge(entry: Entry, distance: int, view: ViewHash | None, rule: RuleSettings) -> Match | None:
@@ -97,8 +97,10 @@ def _judge(entry: Entry, distance: int, view: ViewHash | None, rule: RuleSetting
             if distance > rule.low_quality_radius:
                 return None
             effect = Effect.FLAG if effect is Effect.HOLD else effect
-        elif distance > rule.radius:
+        elif distance > max(rule.radius, rule.review_radius):
             return None
+        elif distance > rule.radius and effect is Effect.HOLD:
+            effect = Effect.FLAG
     return Match(
         entry_id=entry.id,
         bank=entry.bank,
@@ -109,6 +111,7 @@ def _judge(entry: Entry, distance: int, view: ViewHash | None, rule: RuleSetting
         quality=quality,
         effect=effect,
         priority=rule.priority,
+        region=view.region if view else None,
     )
 
 

@@ -23,7 +23,7 @@ from config.errors import HashwardenError
 from config.settings import Settings
 from worker import act, outbox
 from worker.decide import decide, unmatched
-from worker.domain import Effect, HashedMedia, Kind, Lane, Match, Outcome, State
+from worker.domain import Effect, HashedMedia, Kind, Lane, Match, Outcome, Profile, State
 from worker.errors import ObjectGone, ObjectSuperseded, SandboxError, StorageError, StorageRefused
 from worker.fetch import Fetched, WrongLane, fetch
 from worker.matching import SignalIndex, find_matches
@@ -77,7 +77,11 @@ def _scan(stages: Stages, lease: Lease) -> bool:
     try:
         receipt = Receipt.from_json(lease.receipt) if lease.receipt else None
         with fetch(stages.store, lease.ref, lease.lane, stages.settings.media, receipt) as fetched:
-            media = _hash(stages.sandbox, fetched)
+            media = _hash(
+                stages.sandbox,
+                fetched,
+                Profile(stages.settings.policy.profile_of(lease.ref.bucket, lease.ref.key)),
+            )
         index = stages.index()
         matches = find_matches(
             media,
@@ -112,10 +116,10 @@ def _scan(stages: Stages, lease: Lease) -> bool:
     return False
 
 
-def _hash(sandbox: MediaSandbox, fetched: Fetched) -> HashedMedia:
+def _hash(sandbox: MediaSandbox, fetched: Fetched, profile: Profile) -> HashedMedia:
     if fetched.media is None:
         return HashedMedia(kind=Kind.UNSCANNABLE, reason="file_size_limit")
-    return sandbox.hash(fetched.media)
+    return sandbox.hash(fetched.media, profile)
 
 
 def _entries(sessions: Sessions) -> Callable[[Collection[int]], Mapping[int, Entry]]:

@@ -22,7 +22,7 @@ import pytest
 from av.video.stream import VideoStream
 from PIL import Image
 
-from worker.domain import HashedMedia, Kind
+from worker.domain import HashedMedia, Kind, Profile, ViewHash
 from worker.errors import SandboxError
 from worker.media import sandbox as sandbox_module
 from worker.media.in_process import InProcessSandbox
@@ -30,7 +30,7 @@ from worker.media.isolation import Wall
 from worker.media.limits import Limits, Reason
 from worker.media.media import memfd_from
 from worker.media.sandbox import MediaSandbox, ZygoteSandbox
-from worker.media.views import WORDS
+from worker.media.views import NAMES, PLAIN_VIEWS, WORDS, with_complements
 
 WaitUntil = Callable[..., object]
 
@@ -169,11 +169,31 @@ class TestEverySandbox:
         views = {each.view: each.hash for each in _hash(sandbox, _saved(mirrored, "JPEG")).hashes}
         assert _distance(views["flip_horizontal"], bank) <= 10
 
+    @pytest.mark.parametrize("profile", [Profile.STANDARD, Profile.THOROUGH])
+    def test_a_profile_adds_views_with_their_regions(
+        self, open_sandbox: Callable[..., MediaSandbox], profile: Profile
+    ) -> None:
+        upload = memfd_from([_saved(_picture(), "JPEG", quality=95)])
+        sandbox = open_sandbox()
+        with upload:
+            plain, found = sandbox.hash(upload), sandbox.hash(upload, profile)
+        assert found.hashes[:16] == plain.hashes
+        more = found.hashes[16:]
+        assert 200 < len(more) <= Limits().edited_views
+        assert {each.view.partition("_")[0] for each in more} <= {
+            "part",
+            "uncropped",
+            "straightened",
+            "filled",
+        }
+        assert all(each.region is not None for each in more)
+
     def test_a_transparent_png_has_its_backgrounds(self, open_sandbox: Callable[..., MediaSandbox]) -> None:
         picture = _picture()
         picture.putalpha(Image.linear_gradient("L").resize(picture.size))
         found = _hash(open_sandbox(), _saved(picture, "PNG"))
-        assert {each.view for each in found.hashes} == set(WORDS)
+        plain = with_complements(ViewHash(bytes(32), 100, name) for name in NAMES[:PLAIN_VIEWS])
+        assert {each.view for each in found.hashes} == {each.view for each in plain}
 
     def test_frames_of_an_animated_gif_are_found(self, open_sandbox: Callable[..., MediaSandbox]) -> None:
         sandbox = open_sandbox()

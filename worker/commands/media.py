@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 2**20
 
+_profile = click.option(
+    "--profile",
+    type=click.Choice(["plain", "standard", "thorough"]),
+    help="Views that are made; without it, those of the policy.",
+)
 _paths = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 
 
@@ -34,7 +39,8 @@ class _HashedFile:
 @_paths
 @json_option
 @click.option("--views", is_flag=True, help="With --json: also the hash of each view that is looked up.")
-def hash_command(paths: tuple[Path, ...], as_json: bool, views: bool) -> None:
+@_profile
+def hash_command(paths: tuple[Path, ...], as_json: bool, views: bool, profile: str | None) -> None:
     """Hash pictures and videos: MD5, SHA-256, and PDQ of the picture or of each frame.
 
     Folders are walked. Files are known by their content, not by their name; what is no picture or video is
@@ -42,7 +48,7 @@ def hash_command(paths: tuple[Path, ...], as_json: bool, views: bool) -> None:
     """
     hashed = table("File", "Kind", "Reason", "Quality", "PDQ")
     problems = _Problems()
-    for file in _hash_files(paths, problems):
+    for file in _hash_files(paths, problems, profile if views else "plain"):
         media = file.media
         if as_json:
             print_json(_hash_line(file, with_views=views))
@@ -71,16 +77,18 @@ def hash_command(paths: tuple[Path, ...], as_json: bool, views: bool) -> None:
     type=click.Path(path_type=Path),
     help="File of `type value` lines: pdq <64 hex>, video_md5 <32 hex>, vpdq <JSON array>.",
 )
+@_profile
 @json_option
-def match(paths: tuple[Path, ...], bank_file: Path, as_json: bool) -> None:
+def match(paths: tuple[Path, ...], bank_file: Path, profile: str | None, as_json: bool) -> None:
     """Look files up in a bank file and show what they match, under the default rule of the policy.
 
-    Every view is looked up: mirrored, turned, with inverted colours. A bank's PDQ also finds a still inside a video.
+    Every view of the profile is looked up: mirrored, turned, with inverted colours; cropped, framed or covered
+    copies are put back together as far as that can be guessed. A bank's PDQ also finds a still inside a video.
     """
     look_up = _bank(bank_file)
     found = table("File", "Kind", "Match", "Distance", "View", "Time", "Effect")
     problems = _Problems()
-    for file in _hash_files(paths, problems):
+    for file in _hash_files(paths, problems, profile):
         matches = look_up(file)
         if as_json:
             print_json(
@@ -128,17 +136,20 @@ def _files(paths: tuple[Path, ...], problems: _Problems) -> Iterator[Path]:
             yield from (Path(folder, name) for name in sorted(names))
 
 
-def _hash_files(paths: tuple[Path, ...], problems: _Problems) -> Iterator[_HashedFile]:
+def _hash_files(paths: tuple[Path, ...], problems: _Problems, profile: str | None) -> Iterator[_HashedFile]:
     from config.settings import load_settings
+    from worker.domain import Profile
     from worker.media.limits import Limits
     from worker.media.sandbox import ZygoteSandbox
 
-    settings = load_settings().media
+    loaded = load_settings()
+    settings = loaded.media
+    views = Profile(profile or loaded.policy.profile)
     limits = Limits(video_bytes=settings.spool_bytes, video_rate=settings.frames_per_second)
     with ZygoteSandbox(limits) as sandbox:
         for path in _files(paths, problems):
             try:
-                yield _hash_file(path, settings, sandbox.hash)
+                yield _hash_file(path, settings, lambda media: sandbox.hash(media, views))
             except FileNotFoundError:
                 problems.add(path, "there is no such file; correct the path")
             except OSError as error:
@@ -200,6 +211,7 @@ def _hash_line(file: _HashedFile, *, with_views: bool) -> dict[str, Any]:
                 "hash": view.hash.hex(),
                 "quality": view.quality,
                 "frame_time": view.frame_time,
+                "region": view.region,
             }
             for view in media.hashes
         ]
@@ -243,11 +255,15 @@ def _bank(path: Path) -> Callable[[_HashedFile], list[tuple[Match, str]]]:
 
 
 def _match_fields(match: Match, signal: str) -> dict[str, Any]:
+    from worker.media.views import WORDS
+
     return {
         "signal_type": match.signal_type,
         "hash": signal,
         "distance": match.distance,
         "view": match.view,
+        "view_words": "" if match.signal_type == "video_md5" else WORDS[match.view],
+        "region": match.region,
         "frame_time": match.frame_time,
         "effect": match.effect,
     }

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from worker.domain import HashedMedia, Kind
+from worker.domain import HashedMedia, Kind, Profile
 from worker.media.isolation import (
     Wall,
     adopt_orphans,
@@ -39,15 +39,16 @@ from worker.media.sniff import Format
 
 GREETING = struct.Struct("<4sI")
 GREETING_MAGIC = b"HWZ1"
-REQUEST = struct.Struct("<QB")
-"""Job number, index of the format in `Format`."""
+REQUEST = struct.Struct("<QBB")
+"""Job number, index of the format in `Format`, index of the profile in `Profile`."""
 REPLY = struct.Struct("<QBi")
 """Job number, how the child ended (one of the three below), exit status or signal number."""
 EXITED, SIGNALLED, TIMED_OUT = range(3)
 
-Decode = Callable[[int, int, Format, Limits], HashedMedia]
+Decode = Callable[[int, int, Format, Limits, Profile], HashedMedia]
 
 FORMATS = tuple(Format)
+PROFILES = tuple(Profile)
 _LIMITS = struct.Struct(
     "<" + "".join("d" if field.type is float else "q" for field in dataclasses.fields(Limits))
 )
@@ -83,21 +84,29 @@ def main(control_fd: int, limits: Limits) -> None:
             request, fds, _, _ = socket.recv_fds(control, REQUEST.size, 2, socket.MSG_CMSG_CLOEXEC)
             if not request:
                 return
-            job, format_code = REQUEST.unpack(request)
-            ended = _run(decoders.decode, FORMATS[format_code], fds, limits, parent, of_child)
+            job, format_code, profile_code = REQUEST.unpack(request)
+            ended = _run(
+                decoders.decode, FORMATS[format_code], PROFILES[profile_code], fds, limits, parent, of_child
+            )
             if ended is None:
                 return
             control.send(REPLY.pack(job, *ended))
 
 
 def _run(
-    decode: Decode, format_: Format, fds: list[int], limits: Limits, parent: int, walls: Wall
+    decode: Decode,
+    format_: Format,
+    profile: Profile,
+    fds: list[int],
+    limits: Limits,
+    parent: int,
+    walls: Wall,
 ) -> tuple[int, int] | None:
     """Fork a child for one object, wait for it, kill it at the wall clock. None when the parent has ended."""
     zygote = os.getpid()
     child = os.fork()
     if child == 0:
-        _be_child(decode, format_, fds, limits, zygote, walls)
+        _be_child(decode, format_, profile, fds, limits, zygote, walls)
     for fd in fds:
         os.close(fd)
     wall = limits.image_wall if format_.kind is Kind.IMAGE else limits.video_wall
@@ -128,7 +137,13 @@ def _kill(child: int) -> None:
 
 
 def _be_child(
-    decode: Decode, format_: Format, fds: list[int], limits: Limits, zygote: int, walls: Wall
+    decode: Decode,
+    format_: Format,
+    profile: Profile,
+    fds: list[int],
+    limits: Limits,
+    zygote: int,
+    walls: Wall,
 ) -> NoReturn:
     """Decode one object behind all walls, write the record, end. Never returns and runs no exit handler.
 
@@ -154,7 +169,7 @@ def _be_child(
         if wall_in_child(threads=threads) != walls:
             os._exit(status)
         try:
-            record = pack(decode(media, size, format_, limits))
+            record = pack(decode(media, size, format_, limits, profile))
         except MemoryError:
             record = pack(refused(Reason.MEMORY_LIMIT))
         while record:

@@ -9,7 +9,7 @@ import mmap
 
 from PIL import Image
 
-from worker.domain import HashedMedia, Kind
+from worker.domain import HashedMedia, Kind, Profile
 from worker.media.image import decoders_configured
 from worker.media.limits import Limits, Reason, RefusalError, refused
 from worker.media.media import memfd_from
@@ -31,7 +31,9 @@ _IMPORTED_LATE = (
 """What the decoders import at first need, where no file can be opened any more."""
 
 
-def decode(fd: int, size: int, format_: Format, limits: Limits) -> HashedMedia:
+def decode(
+    fd: int, size: int, format_: Format, limits: Limits, profile: Profile = Profile.PLAIN
+) -> HashedMedia:
     """Hash `size` bytes (over 0) behind `fd`, recognised as `format_`, without complements.
 
     Refusals are results. Anything raised is a fault of a decoder that no rule here foresees.
@@ -41,7 +43,7 @@ def decode(fd: int, size: int, format_: Format, limits: Limits) -> HashedMedia:
             # Films carry pictures as covers, and pictures carry films.
             with decoders_configured(limits):
                 if format_.kind is Kind.IMAGE:
-                    return hash_picture_and_payloads(media, format_, limits)
+                    return hash_picture_and_payloads(media, format_, limits, profile)
                 return hash_video(media, limits)
         except RefusalError as refusal:
             return refused(refusal.reason)
@@ -56,4 +58,5 @@ def warm_up(limits: Limits) -> None:
     picture = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").resize((1024, 1024)).save(picture, "JPEG")
     with memfd_from([picture.getvalue()]) as media:
-        decode(media.fd, media.size, Format.JPEG, limits)
+        decode(media.fd, media.size, Format.JPEG, limits, Profile.STANDARD)
+        decode(media.fd, media.size, Format.JPEG, limits, Profile.THOROUGH)

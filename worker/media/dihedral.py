@@ -23,7 +23,7 @@ CORNERS = ((False, False), (False, True), (True, False), (True, True))
 _GRID = 64
 _COEFFICIENTS = 16
 # Each turn: the corner it starts from, and whether rows and columns change places.
-_TURNS = {
+TURNS = {
     "": (0, False),
     "rotate_90": (1, True),
     "rotate_180": (3, False),
@@ -49,7 +49,7 @@ def dihedral_hashes(corners: Sequence[Luma]) -> list[bytes]:
             @ luma
             @ (columns[:, ::-1] if mirrored_across else columns).T
         )
-    turned = ((coefficients[corner], swapped) for corner, swapped in map(_TURNS.__getitem__, DIHEDRAL))
+    turned = ((coefficients[corner], swapped) for corner, swapped in map(TURNS.__getitem__, DIHEDRAL))
     return [_threshold(found.T if swapped else found) for found, swapped in turned]
 
 

@@ -29,8 +29,9 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from worker.domain import HashedMedia, Kind, ViewHash
+from worker.domain import HashedMedia, Kind, Profile, ViewHash
 from worker.media import jpeg, pdq, png
+from worker.media.copies import hash_copies
 from worker.media.limits import Limits, Reason, RefusalError
 from worker.media.sniff import Format
 
@@ -91,7 +92,9 @@ def decoders_configured(limits: Limits) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def hash_picture(media: mmap | bytes, format_: Format, limits: Limits) -> HashedMedia:
+def hash_picture(
+    media: mmap | bytes, format_: Format, limits: Limits, profile: Profile = Profile.PLAIN
+) -> HashedMedia:
     """Decode and hash. Raises `RefusalError` for what is not hashed, MemoryError where memory ran out.
 
     Only what the format itself calls its pictures is seen; `payloads` finds what else a file carries.
@@ -104,7 +107,7 @@ def hash_picture(media: mmap | bytes, format_: Format, limits: Limits) -> Hashed
     else:
         content = bytes(media)
     try:
-        found = _hash(content, format_, limits, progressive=progressive)
+        found = _hash(content, format_, limits, profile, progressive=progressive)
         return replace(found, partial=True) if damaged else found
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as bomb:
         raise RefusalError(Reason.PIXEL_LIMIT) from bomb
@@ -112,7 +115,9 @@ def hash_picture(media: mmap | bytes, format_: Format, limits: Limits) -> Hashed
         raise RefusalError(Reason.BROKEN) from fault
 
 
-def _hash(content: bytes, format_: Format, limits: Limits, *, progressive: bool) -> HashedMedia:
+def _hash(
+    content: bytes, format_: Format, limits: Limits, profile: Profile, *, progressive: bool
+) -> HashedMedia:
     partial = False
     try:
         image = _open(content, format_, limits, progressive=progressive)
@@ -129,6 +134,7 @@ def _hash(content: bytes, format_: Format, limits: Limits, *, progressive: bool)
             raise RefusalError(Reason.TRUNCATED) from fault
     frames = 1 if partial else _frame_count(image)
     hashes = pdq.hash_image(image, frame_time=0.0 if frames > 1 else None)
+    copies = hash_copies(image, hashes[0].quality, profile)[: limits.edited_views]
     duration, cut = 0.0, None
     if frames > 1:
         more, duration, cut = _hash_more_frames(image, frames, hashes, limits)
@@ -136,7 +142,7 @@ def _hash(content: bytes, format_: Format, limits: Limits, *, progressive: bool)
     return HashedMedia(
         kind=Kind.IMAGE,
         reason=cut or "",
-        hashes=tuple(hashes),
+        hashes=(*hashes, *copies),
         partial=partial or cut is not None,
         width=size[0],
         height=size[1],

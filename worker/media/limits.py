@@ -72,6 +72,8 @@ class Limits:
     image_frames_walked: int = 2_000
     image_frame_pixels: int = 256_000_000
     """Frames composed on the way to the hashed ones, times the canvas."""
+    edited_views: int = 8_000
+    """Views of a picture as an edited copy that are looked up beside the plain ones."""
     image_cpu: float = 5.0
     image_wall: float = 10.0
     image_memory: int = 3 * _GIB // 2

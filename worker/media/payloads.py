@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from mmap import mmap
 
-from worker.domain import HashedMedia, Kind, ViewHash
+from worker.domain import HashedMedia, Kind, Profile, ViewHash
 from worker.media import jpeg, pdq
 from worker.media.image import hash_picture
 from worker.media.limits import UNSUPPORTED_REASONS, Limits, Reason, RefusalError
@@ -29,12 +29,12 @@ _LATEST = 0.5
 """Of the wall clock, for one film."""
 
 
-def hash_picture_and_payloads(media: mmap, format_: Format, limits: Limits) -> HashedMedia:
+def hash_picture_and_payloads(media: mmap, format_: Format, limits: Limits, profile: Profile) -> HashedMedia:
     """Hash everything in a picture file. Raises as `hash_picture` where nothing in it could be hashed."""
     found = _Found(media, limits)
     refusal: RefusalError | None = None
     try:
-        picture = hash_picture(media, format_, limits)
+        picture = hash_picture(media, format_, limits, profile)
         found.add(picture)
     except RefusalError as refused:
         refusal = refused

@@ -63,6 +63,11 @@ def hash_image(image: Image.Image, *, frame_time: float | None = None) -> list[V
     return hashes
 
 
+def picture_luma(image: Image.Image) -> Luma:
+    """The luma that a picture is hashed from, at most 512 x 512."""
+    return _luma(_colours(nearest_512(image))[0])
+
+
 def hash_frame(pixels: Pixels, *, frame_time: float) -> list[ViewHash]:
     """Hash one video frame at its own size, as vPDQ does; over 1080p as a picture, to bound the cost."""
     if pixels.shape[0] * pixels.shape[1] > _NATIVE_FRAME_PIXELS:

@@ -7,20 +7,22 @@ ever unpickled or evaluated.
 import math
 import struct
 
-from worker.domain import HashedMedia, Kind, ViewHash
+from worker.domain import HashedMedia, Kind, Region, ViewHash
 from worker.media.limits import UNSUPPORTED_REASONS, Limits, Reason
 from worker.media.sniff import Format
-from worker.media.views import CODES, DIHEDRAL, NAMES
+from worker.media.views import CODES, DIHEDRAL, NAMES, PLAIN_VIEWS
 
-_MAGIC = b"HWR1"
+_MAGIC = b"HWR2"
 _HEADER = struct.Struct("<4sBBBxIIdI")
-_HASH = struct.Struct("<32sBB6xd")
+_HASH = struct.Struct("<32sBBhhhh6xd")
 _KINDS = (Kind.IMAGE, Kind.VIDEO, Kind.UNSUPPORTED, Kind.UNSCANNABLE)
 _REASONS = ("", *Reason)
 _PARTIAL = 1
 _STILL = -1.0
 _LONGEST_SECONDS = 10 * 366 * 86_400.0
 _LARGEST_SIDE = 1 << 20
+_REGION_UNIT = 1 / 8192
+_NO_REGION = (0, 0, 0, 0)
 
 
 class RecordError(ValueError):
@@ -30,8 +32,9 @@ class RecordError(ValueError):
 def longest(format_: Format, limits: Limits) -> int:
     """Bytes of the longest record a healthy child can write for an object of this format."""
     frames = limits.image_frames if format_.kind is Kind.IMAGE else limits.video_frames
-    views = len(NAMES) if format_.kind is Kind.IMAGE else len(DIHEDRAL)
-    return _HEADER.size + frames * views * _HASH.size
+    views = PLAIN_VIEWS if format_.kind is Kind.IMAGE else len(DIHEDRAL)
+    edited = limits.edited_views if format_.kind is Kind.IMAGE else 0
+    return _HEADER.size + (frames * views + edited) * _HASH.size
 
 
 def pack(media: HashedMedia) -> bytes:
@@ -51,6 +54,7 @@ def pack(media: HashedMedia) -> bytes:
             each.hash,
             CODES[each.view],
             each.quality,
+            *(_NO_REGION if each.region is None else (round(side / _REGION_UNIT) for side in each.region)),
             _STILL if each.frame_time is None else each.frame_time,
         )
         for each in media.hashes
@@ -112,7 +116,7 @@ def _check_meaning(media: HashedMedia, format_: Format) -> None:
 
 
 def _parse_hash(untrusted_record: bytes, offset: int) -> ViewHash:
-    untrusted_hash, untrusted_view, untrusted_quality, untrusted_time = _HASH.unpack_from(
+    untrusted_hash, untrusted_view, untrusted_quality, *untrusted_region, untrusted_time = _HASH.unpack_from(
         untrusted_record, offset
     )
     if untrusted_view >= len(NAMES) or untrusted_quality > 100:
@@ -124,7 +128,15 @@ def _parse_hash(untrusted_record: bytes, offset: int) -> ViewHash:
         quality=untrusted_quality,
         view=NAMES[untrusted_view],
         frame_time=None if untrusted_time == _STILL else untrusted_time,
+        region=_region(*untrusted_region),
     )
+
+
+def _region(left: int, top: int, width: int, height: int) -> Region | None:
+    """Sixteen bits bound each side to four times the upload; one without extent is none."""
+    if width <= 0 or height <= 0:
+        return None
+    return left * _REGION_UNIT, top * _REGION_UNIT, width * _REGION_UNIT, height * _REGION_UNIT
 
 
 def _is_time(untrusted_seconds: float) -> bool:

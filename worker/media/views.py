@@ -1,7 +1,8 @@
 """The names and codes of the views that are looked up: what was done to an upload so that it matches.
 
-A view is one of three backgrounds (only where the picture is not opaque), one of eight turns and mirrors,
-and either as it is or with all colours inverted. The identity view has the empty name.
+A plain view is one of three backgrounds (only where the picture is not opaque), one of eight turns and mirrors,
+and either as it is or with all colours inverted. The identity view has the empty name. A view of an edited copy
+is one of the edits that are undone, and one of the turns.
 
 `rotate_90` and `rotate_270` turn counter-clockwise, as in Pillow: an upload that is the bank's picture turned
 clockwise by 90 degrees matches at `rotate_90`.
@@ -28,6 +29,10 @@ DIHEDRAL = (
 
 COMPLEMENT = "complement"
 
+EDITS = ("part", "uncropped", "straightened", "filled")
+"""What is undone: a part is taken out of its frame or collage; what was cropped away is guessed; a turn by a few
+degrees or a slant is set straight; what covers a place is replaced by what is around it."""
+
 _WORDS = {
     "on_white": "on white",
     "on_black": "on black",
@@ -39,11 +44,15 @@ _WORDS = {
     "transpose": "mirrored and turned left",
     "transverse": "mirrored and turned right",
     COMPLEMENT: "colours inverted",
+    "part": "a part of the picture, its border removed",
+    "uncropped": "completed where it was cropped",
+    "straightened": "set straight",
+    "filled": "what covers a part removed",
 }
 
 
 def view_name(*parts: str) -> str:
-    """The name of a view from its parts in order: complement, background, turn; empty parts are left out."""
+    """The name of a view from its parts in order: complement, background or edit, turn; empty parts are left out."""
     return "_".join(part for part in parts if part)
 
 
@@ -54,6 +63,17 @@ CODES: dict[str, int] = {
 }
 """View name to the code in the sandbox's record. Complements are made from these and have no code."""
 
+PLAIN_VIEWS = len(CODES)
+"""The codes under this are plain views."""
+
+CODES.update(
+    {
+        view_name(edit, turn): PLAIN_VIEWS + at * len(DIHEDRAL) + code
+        for at, edit in enumerate(EDITS)
+        for code, turn in enumerate(DIHEDRAL)
+    }
+)
+
 NAMES: tuple[str, ...] = tuple(CODES)
 
 WORDS: dict[str, str] = {
@@ -63,6 +83,10 @@ WORDS: dict[str, str] = {
     or "as uploaded"
     for inverted in ("", COMPLEMENT)
     for background in BACKGROUNDS
+    for turn in DIHEDRAL
+} | {
+    view_name(edit, turn): ", ".join(_WORDS[part] for part in (turn, edit) if part)
+    for edit in EDITS
     for turn in DIHEDRAL
 }
 """Every view name to the words that a reviewer reads."""
@@ -79,5 +103,9 @@ def complement(view: ViewHash) -> ViewHash:
 
 
 def with_complements(views: Iterable[ViewHash]) -> tuple[ViewHash, ...]:
-    """The views, each followed by its complement."""
-    return tuple(each for view in views for each in (view, complement(view)))
+    """The views, each plain one followed by its complement: nobody is known to invert and crop at once."""
+    return tuple(
+        each
+        for view in views
+        for each in ((view, complement(view)) if CODES[view.view] < PLAIN_VIEWS else (view,))
+    )

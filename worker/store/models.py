@@ -186,6 +186,7 @@ class MatchRow(Base):
     signal_type: Mapped[str] = mapped_column(Text)
     distance: Mapped[int] = mapped_column(SmallInteger)
     view: Mapped[str] = mapped_column(Text, default="", server_default="")
+    region: Mapped[list[float] | None] = mapped_column(JSONB(none_as_null=True))
     frame_time: Mapped[float | None]
     quality: Mapped[int] = mapped_column(SmallInteger, default=100, server_default="100")
     effect: Mapped[str] = mapped_column(Text)

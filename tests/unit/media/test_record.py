@@ -14,7 +14,11 @@ from worker.media.sniff import Format
 _LIMITS = Limits()
 _PICTURE = HashedMedia(
     kind=Kind.IMAGE,
-    hashes=(ViewHash(bytes(range(32)), 90), ViewHash(bytes(32), 90, "on_black_transverse")),
+    hashes=(
+        ViewHash(bytes(range(32)), 90),
+        ViewHash(bytes(32), 90, "on_black_transverse"),
+        ViewHash(bytes(32), 80, "uncropped", None, (-0.125, 0.0, 1.25, 1.0)),
+    ),
     width=640,
     height=480,
 )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from bank_sync.bank import Entry
 from config.policy import BankSettings, PolicySettings, RuleSettings
 from worker.domain import Effect, HashedMedia, Kind, ViewHash
-from worker.matching import find_matches
+from worker.matching import find_matches, widest_radius
 
 BANKS = {"a": BankSettings(exchange="own"), "off": BankSettings(exchange="own", enabled=False)}
 POLICY = PolicySettings(rules={"a": {"pdq": RuleSettings(radius=31, low_quality_radius=8)}})
@@ -80,10 +80,45 @@ class LookUp:
         return {i: self._entries[i] for i in ids if i in self._entries}
 
 
-def test_the_radius_is_inclusive() -> None:
+def test_both_radii_are_inclusive_and_from_the_first_to_the_second_a_match_only_flags() -> None:
+    index = PlainIndex({1: turned(BASE, 31), 2: turned(BASE, 32), 3: turned(BASE, 40), 4: turned(BASE, 41)})
+    entries = known(*map(entry, range(1, 5)))
+    found = find_matches(picture(ViewHash(BASE, 100)), None, index, entries, POLICY, BANKS)
+    assert [(m.entry_id, m.distance, m.effect) for m in found] == [
+        (1, 31, Effect.HOLD),
+        (2, 32, Effect.FLAG),
+        (3, 40, Effect.FLAG),
+    ]
+
+
+def test_without_a_wider_review_radius_nothing_is_flagged_beyond_the_radius() -> None:
     index = PlainIndex({1: turned(BASE, 31), 2: turned(BASE, 32)})
-    found = find_matches(picture(ViewHash(BASE, 100)), None, index, known(entry(1), entry(2)), POLICY, BANKS)
-    assert [(m.entry_id, m.distance, m.effect) for m in found] == [(1, 31, Effect.HOLD)]
+    policy = PolicySettings(rules={"a": {"pdq": RuleSettings(review_radius=0)}})
+    assert widest_radius(policy) == 40
+    found = find_matches(picture(ViewHash(BASE, 100)), None, index, known(entry(1), entry(2)), policy, BANKS)
+    assert [m.entry_id for m in found] == [1]
+
+
+def test_a_recording_rule_stays_recording_beyond_its_radius() -> None:
+    policy = PolicySettings(rules={"a": {"pdq": RuleSettings(effect="shadow")}})
+    index = PlainIndex({2: turned(BASE, 35)})
+    (found,) = find_matches(picture(ViewHash(BASE, 100)), None, index, known(entry(2)), policy, BANKS)
+    assert found.effect is Effect.SHADOW
+
+
+def test_a_match_says_by_which_part_of_the_upload_it_was_found() -> None:
+    view = ViewHash(BASE, 100, "part", None, (0.0, 0.25, 1.0, 0.5))
+    (found,) = find_matches(picture(view), None, PlainIndex({1: BASE}), known(entry(1)), POLICY, BANKS)
+    assert (found.view, found.region) == ("part", (0.0, 0.25, 1.0, 0.5))
+
+
+def test_the_longest_prefix_chooses_the_profile() -> None:
+    policy = PolicySettings(
+        profile="plain", profiles={"media/": "standard", "media/new-accounts/": "thorough"}
+    )
+    assert policy.profile_of("media", "new-accounts/1.jpg") == "thorough"
+    assert policy.profile_of("media", "1.jpg") == "standard"
+    assert policy.profile_of("other", "1.jpg") == "plain"
 
 
 def test_an_entry_is_found_once_by_its_closest_view() -> None:

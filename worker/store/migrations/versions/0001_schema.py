@@ -404,6 +404,7 @@ def upgrade() -> None:
         sa.Column("signal_type", sa.Text(), nullable=False),
         sa.Column("distance", sa.SmallInteger(), nullable=False),
         sa.Column("view", sa.Text(), server_default="", nullable=False),
+        sa.Column("region", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("frame_time", sa.Double(), nullable=True),
         sa.Column("quality", sa.SmallInteger(), server_default="100", nullable=False),
         sa.Column("effect", sa.Text(), nullable=False),
