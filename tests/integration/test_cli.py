@@ -211,7 +211,9 @@ def test_hash_and_match_walk_folders_and_go_on_after_a_missing_path(
             "hash": found["a.jpg"]["pdq"]["hash"],
             "distance": 0,
             "view": "",
+            "view_words": "as uploaded",
             "frame_time": None,
+            "region": None,
             "effect": "hold",
         }
     ]

@@ -213,7 +213,7 @@ def test_a_scan_that_failed_does_not_serve_bytes_that_are_withheld(
 ) -> None:
     """The same bytes again, while the sandbox runs into its time limit."""
     late = HashedMedia(kind=Kind.UNSCANNABLE, reason="wall_clock_limit")
-    monkeypatch.setattr(held.rig.stages.sandbox, "hash", lambda _: late)
+    monkeypatch.setattr(held.rig.stages.sandbox, "hash", lambda *_: late)
     again, state = held.rig.scan(held.bucket, "v/b.jpg", held.body)
     assert state is State.HELD
     assert held.rig.get(held.bucket, "v/b.jpg") is None
