@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -200,7 +201,7 @@ def spawn(
     return _spawner.submit(start).result()
 
 
-class Server:
+class Server(ABC):
     """One server process: `begin` launches it, `wait_ready` returns when it answers. Subclasses say how."""
 
     name: str
@@ -210,13 +211,13 @@ class Server:
         self.log_path = log_path
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def begin(self) -> None:
         """Launches the server and returns at once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answers(self) -> bool:
         """Whether the server takes requests now."""
-        raise NotImplementedError
 
     def wait_ready(self, timeout: float = 30.0) -> None:
         """Returns when the server takes requests. Raises EmbeddedError when it ended or is too slow."""
