@@ -24,7 +24,7 @@ from config.settings import Settings
 from worker import act, outbox
 from worker.decide import decide, unmatched
 from worker.domain import Effect, HashedMedia, Kind, Lane, Match, Outcome, Profile, State
-from worker.errors import ObjectGone, ObjectSuperseded, SandboxError, StorageError, StorageRefused
+from worker.errors import ObjectGone, ObjectSuperseded, SandboxError
 from worker.fetch import Fetched, WrongLane, fetch
 from worker.matching import SignalIndex, find_matches
 from worker.media.sandbox import MediaSandbox
@@ -103,10 +103,10 @@ def _scan(stages: Stages, lease: Lease) -> bool:
             stages.announce([(lease.upload_id, wrong.lane)])
     except SandboxError as fault:
         _put_back(stages, lease, fault.code, use_attempt=lease.faults >= SANDBOX_FAULTS)
-    except (StorageError, StorageRefused, OperationalError, InterfaceError) as fault:
-        _put_back(stages, lease, getattr(fault, "code", "database"), use_attempt=False)
     except HashwardenError as fault:
         _put_back(stages, lease, fault.code, use_attempt=False)
+    except (OperationalError, InterfaceError):
+        _put_back(stages, lease, "database", use_attempt=False)
     except MemoryError:
         # Celery 5.7 ends the whole worker on a MemoryError that leaves a task.
         _put_back(stages, lease, "memory", use_attempt=True)
