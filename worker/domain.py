@@ -115,21 +115,72 @@ Region = tuple[float, float, float, float]
 """Left, top, width and height as fractions of the upload; under 0 and over 1 where a view reaches outside it."""
 
 
+Cover = tuple[int, int, int, int]
+"""Top, left, bottom and right in 64ths of the original: what was filled in from around it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a view takes the original to lie in the upload.
+
+    `corners` are those of the original, clockwise from its top left, each as (down, across) in fractions of the
+    upload; under 0 and over 1 where the original reached further. A turned or mirrored view begins at another corner.
+    """
+
+    corners: tuple[float, ...]
+    cover: Cover | None = None
+
+    @property
+    def region(self) -> Region:
+        """The upright rectangle around the view, or around what it filled in."""
+        top_left, top_right, bottom_left = self.corners[:2], self.corners[2:4], self.corners[6:]
+        top, left, bottom, right = (side / 64 for side in self.cover or (0, 0, 64, 64))
+        places = [
+            tuple(
+                top_left[axis]
+                + down * (bottom_left[axis] - top_left[axis])
+                + across * (top_right[axis] - top_left[axis])
+                for axis in (0, 1)
+            )
+            for down in (top, bottom)
+            for across in (left, right)
+        ]
+        if self.cover is None:
+            places = [(self.corners[at], self.corners[at + 1]) for at in range(0, 8, 2)]
+        downs, acrosses = zip(*places, strict=True)
+        return min(acrosses), min(downs), max(acrosses) - min(acrosses), max(downs) - min(downs)
+
+
 @dataclass(frozen=True, slots=True)
 class ViewHash:
     """One PDQ hash of one view of a picture or of one frame of a video.
 
     `hash` is 32 bytes in the reference's hex order, `quality` 0..100. `view` is '' for the upload as it is
     and else names the transformation ('flip_horizontal', 'complement', ...). `frame_time` is seconds from
-    the start, None for a still picture. `region` is the part of the upload that a view of an edited copy shows,
-    or where it filled something in; None for the whole.
+    the start, None for a still picture. `placement` is where a view of an edited copy lies; None for the whole.
     """
 
     hash: bytes
     quality: int
     view: str = ""
     frame_time: float | None = None
-    region: Region | None = None
+    placement: Placement | None = None
+
+    @property
+    def region(self) -> Region | None:
+        """The part of the upload that the view shows, or where it filled something in; None for the whole."""
+        return self.placement.region if self.placement else None
+
+
+@dataclass(frozen=True, slots=True)
+class CloserLook:
+    """Where to look closer at a picture: views of an earlier look, by name and placement, and which look this is.
+
+    `number` is 0 for the first closer look; each further one looks finer.
+    """
+
+    number: int
+    seeds: tuple[tuple[str, Placement], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,12 @@ def widest_radius(policy: PolicySettings) -> int:
     return max(max(rule.radius, rule.review_radius, rule.low_quality_radius) for rule in rules)
 
 
+def hold_radius(policy: PolicySettings) -> int:
+    """The radius within which every rule's match has its full effect."""
+    rules = [policy.default, *(rule for by_type in policy.rules.values() for rule in by_type.values())]
+    return min(rule.radius for rule in rules)
+
+
 def _judge(entry: Entry, distance: int, view: ViewHash | None, rule: RuleSettings) -> Match | None:
     effect = Effect(rule.effect)
     quality = 100

@@ -23,11 +23,12 @@ from config.errors import HashwardenError
 from config.settings import Settings
 from worker import act, outbox
 from worker.decide import decide, unmatched
-from worker.domain import Effect, HashedMedia, Kind, Lane, Match, Outcome, Profile, State
+from worker.domain import Effect, HashedMedia, Kind, Lane, Match, ObjectRef, Outcome, Profile, State
 from worker.errors import ObjectGone, ObjectSuperseded, SandboxError
 from worker.fetch import Fetched, WrongLane, fetch
-from worker.matching import SignalIndex, find_matches
+from worker.matching import SignalIndex, find_matches, hold_radius, widest_radius
 from worker.media.sandbox import MediaSandbox
+from worker.second_look import second_look
 from worker.storage.protocol import ObjectStore, Receipt
 from worker.store import contents, floods, leases
 from worker.store.leases import Lease
@@ -77,12 +78,8 @@ def _scan(stages: Stages, lease: Lease) -> bool:
     try:
         receipt = Receipt.from_json(lease.receipt) if lease.receipt else None
         with fetch(stages.store, lease.ref, lease.lane, stages.settings.media, receipt) as fetched:
-            media = _hash(
-                stages.sandbox,
-                fetched,
-                Profile(stages.settings.policy.profile_of(lease.ref.bucket, lease.ref.key)),
-            )
-        index = stages.index()
+            index = stages.index()
+            media = _hash(stages, fetched, lease.ref, index)
         matches = find_matches(
             media,
             fetched.md5,
@@ -116,10 +113,20 @@ def _scan(stages: Stages, lease: Lease) -> bool:
     return False
 
 
-def _hash(sandbox: MediaSandbox, fetched: Fetched, profile: Profile) -> HashedMedia:
+def _hash(stages: Stages, fetched: Fetched, ref: ObjectRef, index: SignalIndex) -> HashedMedia:
+    """The hashes that count: where a view comes near a bank's hash, those of a closer look as well."""
     if fetched.media is None:
         return HashedMedia(kind=Kind.UNSCANNABLE, reason="file_size_limit")
-    return sandbox.hash(fetched.media, profile)
+    policy, content = stages.settings.policy, fetched.media
+    profile = Profile(policy.profile_of(ref.bucket, ref.key))
+    media = stages.sandbox.hash(content, profile)
+    return second_look(
+        media,
+        lambda closer: stages.sandbox.hash(content, profile, closer),
+        index,
+        hold_radius(policy),
+        widest_radius(policy),
+    )
 
 
 def _entries(sessions: Sessions) -> Callable[[Collection[int]], Mapping[int, Entry]]:

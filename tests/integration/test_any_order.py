@@ -25,7 +25,7 @@ from config.database import Sessions, make_sessions
 from config.policy import BankSettings
 from config.settings import Settings
 from worker.act import PURGED
-from worker.domain import HashedMedia, Kind, Lane, Profile, State, Verdict, ViewHash
+from worker.domain import CloserLook, HashedMedia, Kind, Lane, Profile, State, Verdict, ViewHash
 from worker.media.media import Media
 from worker.operate.replay import replay
 from worker.pipeline import Stages, process
@@ -45,7 +45,12 @@ KEYS = ["a", "b"]
 class KnownPictures:
     """Stands for the sandbox: the pictures are told apart by their bytes."""
 
-    def hash(self, media: Media, profile: Profile = Profile.PLAIN) -> HashedMedia:  # noqa: ARG002
+    def hash(
+        self,
+        media: Media,
+        profile: Profile = Profile.PLAIN,  # noqa: ARG002
+        closer: CloserLook | None = None,  # noqa: ARG002
+    ) -> HashedMedia:
         body = os.pread(media.fd, media.size, 0)
         if body == b"broken":
             return HashedMedia(kind=Kind.UNSCANNABLE, reason="broken")

@@ -16,6 +16,8 @@ from worker.commands.output import add_row, console, json_option, print_json, pr
 if TYPE_CHECKING:
     from config.settings import MediaSettings
     from worker.domain import HashedMedia, Match
+    from worker.matching import SignalIndex
+    from worker.media.media import Media
 
 _READ_BYTES = 2**20
 
@@ -85,10 +87,10 @@ def match(paths: tuple[Path, ...], bank_file: Path, profile: str | None, as_json
     Every view of the profile is looked up: mirrored, turned, with inverted colours; cropped, framed or covered
     copies are put back together as far as that can be guessed. A bank's PDQ also finds a still inside a video.
     """
-    look_up = _bank(bank_file)
+    epoch, look_up = _bank(bank_file)
     found = table("File", "Kind", "Match", "Distance", "View", "Time", "Effect")
     problems = _Problems()
-    for file in _hash_files(paths, problems, profile):
+    for file in _hash_files(paths, problems, profile, epoch):
         matches = look_up(file)
         if as_json:
             print_json(
@@ -136,27 +138,47 @@ def _files(paths: tuple[Path, ...], problems: _Problems) -> Iterator[Path]:
             yield from (Path(folder, name) for name in sorted(names))
 
 
-def _hash_files(paths: tuple[Path, ...], problems: _Problems, profile: str | None) -> Iterator[_HashedFile]:
+def _hash_files(
+    paths: tuple[Path, ...], problems: _Problems, profile: str | None, epoch: SignalIndex | None = None
+) -> Iterator[_HashedFile]:
+    """Each readable file with its hashes; with an epoch, those of a closer look at what came near it as well."""
     from config.settings import load_settings
     from worker.domain import Profile
+    from worker.matching import hold_radius, widest_radius
     from worker.media.limits import Limits
     from worker.media.sandbox import ZygoteSandbox
+    from worker.second_look import second_look
 
     loaded = load_settings()
     settings = loaded.media
     views = Profile(profile or loaded.policy.profile)
     limits = Limits(video_bytes=settings.spool_bytes, video_rate=settings.frames_per_second)
     with ZygoteSandbox(limits) as sandbox:
+
+        def hash_media(media: Media) -> HashedMedia:
+            found = sandbox.hash(media, views)
+            if epoch is None:
+                return found
+            return second_look(
+                found,
+                lambda closer: sandbox.hash(media, views, closer),
+                epoch,
+                hold_radius(loaded.policy),
+                widest_radius(loaded.policy),
+            )
+
         for path in _files(paths, problems):
             try:
-                yield _hash_file(path, settings, lambda media: sandbox.hash(media, views))
+                yield _hash_file(path, settings, hash_media)
             except FileNotFoundError:
                 problems.add(path, "there is no such file; correct the path")
             except OSError as error:
                 problems.add(path, f"it can't be read ({error.strerror}); correct its permissions or skip it")
 
 
-def _hash_file(path: Path, settings: MediaSettings, hash_media: Callable[[Any], HashedMedia]) -> _HashedFile:
+def _hash_file(
+    path: Path, settings: MediaSettings, hash_media: Callable[[Media], HashedMedia]
+) -> _HashedFile:
     """Reads a file once, for its digests and into the sandbox; one over the spool limit for its digests only."""
     import hashlib
 
@@ -218,8 +240,8 @@ def _hash_line(file: _HashedFile, *, with_views: bool) -> dict[str, Any]:
     return line
 
 
-def _bank(path: Path) -> Callable[[_HashedFile], list[tuple[Match, str]]]:
-    """A function from a hashed file to its matches in the bank file, each with the bank's hash as text."""
+def _bank(path: Path) -> tuple[SignalIndex, Callable[[_HashedFile], list[tuple[Match, str]]]]:
+    """The bank file as an epoch, and a function from a hashed file to its matches, each with the bank's hash as text."""
     from bank_sync.bank import Entry
     from bank_sync.epoch import epoch_from_file
     from bank_sync.exchanges.files import read_signals
@@ -251,7 +273,7 @@ def _bank(path: Path) -> Callable[[_HashedFile], list[tuple[Match, str]]]:
         matches = find_matches(file.media, file.md5, epoch, lambda _: entries, policy, banks)
         return [(one, signals[one.entry_id]) for one in matches]
 
-    return look_up
+    return epoch, look_up
 
 
 def _match_fields(match: Match, signal: str) -> dict[str, Any]:

@@ -91,6 +91,12 @@ def transform(
     return _over(_spectrum(), length, start, stop, rim)
 
 
+def continued(length: int, reach: int) -> Matrix:
+    """The `reach` x `length` matrix to the lines before the first, the outermost on top, by the "soft" rim."""
+    outside = np.arange(reach, 0, -1, dtype=np.float64) - 0.5
+    return _continued(np.eye(reach), outside, length, "soft").astype(np.float32)
+
+
 def _over(weights: Weights, length: int, start: float, stop: float, rim: str) -> Matrix:
     lines = (start + (stop - start) * (np.arange(SIDE) + 0.5) / SIDE) * length - 0.5
     first, last = lines < -0.5, lines > length - 0.5

@@ -9,6 +9,7 @@ descriptors, the sealed media and the write end of the result pipe, one reply: h
 
 import contextlib
 import dataclasses
+import functools
 import gc
 import importlib
 import math
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from worker.domain import HashedMedia, Kind, Profile
+from worker.domain import CloserLook, HashedMedia, Kind, Placement, Profile
 from worker.media.isolation import (
     Wall,
     adopt_orphans,
@@ -34,18 +35,24 @@ from worker.media.isolation import (
     wall_in_child,
 )
 from worker.media.limits import Limits, Reason, refused
-from worker.media.record import pack
+from worker.media.record import pack, pack_placement, parse_placement
 from worker.media.sniff import Format
+from worker.media.views import CODES, NAMES
 
 GREETING = struct.Struct("<4sI")
 GREETING_MAGIC = b"HWZ1"
-REQUEST = struct.Struct("<QBB")
-"""Job number, index of the format in `Format`, index of the profile in `Profile`."""
+REQUEST = struct.Struct("<QBBBB")
+"""Job number, index of the format in `Format`, index of the profile in `Profile`; of a closer look the number and how
+many seeds follow, of a first look neither."""
+SEED = struct.Struct("<B8h4B")
+"""Code of the view and its placement."""
+MOST_SEEDS = 16
 REPLY = struct.Struct("<QBi")
 """Job number, how the child ended (one of the three below), exit status or signal number."""
 EXITED, SIGNALLED, TIMED_OUT = range(3)
 
-Decode = Callable[[int, int, Format, Limits, Profile], HashedMedia]
+Decode = Callable[[int, int], HashedMedia]
+"""From a descriptor and a size to what was found."""
 
 FORMATS = tuple(Format)
 PROFILES = tuple(Profile)
@@ -62,6 +69,28 @@ def pack_limits(limits: Limits) -> str:
 def unpack_limits(argument: str) -> Limits:
     """Read what `pack_limits` wrote."""
     return Limits(*_LIMITS.unpack(bytes.fromhex(argument)))
+
+
+def pack_request(job: int, format_: Format, profile: Profile, closer: CloserLook | None) -> bytes:
+    """One request; at most `MOST_SEEDS` seeds of a closer look are sent."""
+    seeds = closer.seeds[:MOST_SEEDS] if closer else ()
+    header = REQUEST.pack(
+        job, FORMATS.index(format_), PROFILES.index(profile), closer.number if closer else 0, len(seeds)
+    )
+    return header + b"".join(SEED.pack(CODES[name], *pack_placement(placement)) for name, placement in seeds)
+
+
+def unpack_request(request: bytes) -> tuple[int, Format, Profile, CloserLook | None]:
+    """Read what `pack_request` wrote."""
+    job, format_code, profile_code, number, count = REQUEST.unpack_from(request)
+    seeds: list[tuple[str, Placement]] = []
+    for at in range(count):
+        code, *place = SEED.unpack_from(request, REQUEST.size + at * SEED.size)
+        placement = parse_placement(place)
+        if placement is not None:
+            seeds.append((NAMES[code], placement))
+    closer = CloserLook(number, tuple(seeds)) if seeds else None
+    return job, FORMATS[format_code], PROFILES[profile_code], closer
 
 
 def main(control_fd: int, limits: Limits) -> None:
@@ -81,12 +110,21 @@ def main(control_fd: int, limits: Limits) -> None:
     with socket.socket(fileno=control_fd) as control:
         control.send(GREETING.pack(GREETING_MAGIC, walls | of_child))
         while _readable(control.fileno(), parent):
-            request, fds, _, _ = socket.recv_fds(control, REQUEST.size, 2, socket.MSG_CMSG_CLOEXEC)
+            request, fds, _, _ = socket.recv_fds(
+                control, REQUEST.size + MOST_SEEDS * SEED.size, 2, socket.MSG_CMSG_CLOEXEC
+            )
             if not request:
                 return
-            job, format_code, profile_code = REQUEST.unpack(request)
+            job, format_, profile, closer = unpack_request(request)
             ended = _run(
-                decoders.decode, FORMATS[format_code], PROFILES[profile_code], fds, limits, parent, of_child
+                functools.partial(
+                    decoders.decode, format_=format_, limits=limits, profile=profile, closer=closer
+                ),
+                format_,
+                fds,
+                limits,
+                parent,
+                of_child,
             )
             if ended is None:
                 return
@@ -96,7 +134,6 @@ def main(control_fd: int, limits: Limits) -> None:
 def _run(
     decode: Decode,
     format_: Format,
-    profile: Profile,
     fds: list[int],
     limits: Limits,
     parent: int,
@@ -106,7 +143,7 @@ def _run(
     zygote = os.getpid()
     child = os.fork()
     if child == 0:
-        _be_child(decode, format_, profile, fds, limits, zygote, walls)
+        _be_child(decode, format_, fds, limits, zygote, walls)
     for fd in fds:
         os.close(fd)
     wall = limits.image_wall if format_.kind is Kind.IMAGE else limits.video_wall
@@ -139,7 +176,6 @@ def _kill(child: int) -> None:
 def _be_child(
     decode: Decode,
     format_: Format,
-    profile: Profile,
     fds: list[int],
     limits: Limits,
     zygote: int,
@@ -169,7 +205,7 @@ def _be_child(
         if wall_in_child(threads=threads) != walls:
             os._exit(status)
         try:
-            record = pack(decode(media, size, format_, limits, profile))
+            record = pack(decode(media, size))
         except MemoryError:
             record = pack(refused(Reason.MEMORY_LIMIT))
         while record:

@@ -3,8 +3,10 @@
 import numpy as np
 from PIL import Image
 
-from worker.domain import Profile, ViewHash
+from worker.domain import CloserLook, Profile, ViewHash
 from worker.media.axis import centred_blur
+from worker.media.canvas import Canvas
+from worker.media.closer import look_closer
 from worker.media.fills import filled
 from worker.media.parts import parts
 from worker.media.pdq import picture_luma
@@ -15,8 +17,12 @@ _LEAST_SIDE = 64
 _LEAST_QUALITY = 50
 
 
-def hash_copies(image: Image.Image, quality: int, profile: Profile) -> list[ViewHash]:
+def hash_copies(
+    image: Image.Image, quality: int, profile: Profile, closer: CloserLook | None = None
+) -> list[ViewHash]:
     """Hash the views of a decoded picture of this quality as an edited copy; none in the plain profile.
+
+    With `closer`, the fine views around its seeds instead of the profile's.
 
     A picture without structure or under 64 pixels is not guessed at: its views would look like anything. One that is
     not opaque is taken without its alpha channel, as the banks' reference does.
@@ -28,9 +34,12 @@ def hash_copies(image: Image.Image, quality: int, profile: Profile) -> list[View
     if 0 < high - low < 128:
         luma = np.clip((luma - low) * (255 / (high - low)), 0, 255).astype(np.float32)
     blurred = centred_blur(luma)
+    canvas = Canvas(blurred)
+    if closer is not None:
+        return [view for batch in look_closer(canvas, closer, quality) for view in batch.hashes()]
     batches = [
         *parts(luma, blurred, profile),
-        *straightened(blurred, image.width / image.height, quality, profile),
+        *straightened(canvas, image.width / image.height, quality, profile),
         *uncropped(luma, quality, profile),
         *filled(luma, quality, profile),
     ]

@@ -9,8 +9,8 @@ import mmap
 
 from PIL import Image
 
-from worker.domain import HashedMedia, Kind, Profile
-from worker.media.image import decoders_configured
+from worker.domain import CloserLook, HashedMedia, Kind, Profile
+from worker.media.image import decoders_configured, hash_picture
 from worker.media.limits import Limits, Reason, RefusalError, refused
 from worker.media.media import memfd_from
 from worker.media.payloads import hash_picture_and_payloads
@@ -32,7 +32,12 @@ _IMPORTED_LATE = (
 
 
 def decode(
-    fd: int, size: int, format_: Format, limits: Limits, profile: Profile = Profile.PLAIN
+    fd: int,
+    size: int,
+    format_: Format,
+    limits: Limits,
+    profile: Profile = Profile.PLAIN,
+    closer: CloserLook | None = None,
 ) -> HashedMedia:
     """Hash `size` bytes (over 0) behind `fd`, recognised as `format_`, without complements.
 
@@ -42,6 +47,8 @@ def decode(
         try:
             # Films carry pictures as covers, and pictures carry films.
             with decoders_configured(limits):
+                if format_.kind is Kind.IMAGE and closer is not None:
+                    return hash_picture(media, format_, limits, profile, closer)
                 if format_.kind is Kind.IMAGE:
                     return hash_picture_and_payloads(media, format_, limits, profile)
                 return hash_video(media, limits)
@@ -59,4 +66,6 @@ def warm_up(limits: Limits) -> None:
     Image.linear_gradient("L").convert("RGB").resize((1024, 1024)).save(picture, "JPEG")
     with memfd_from([picture.getvalue()]) as media:
         decode(media.fd, media.size, Format.JPEG, limits, Profile.STANDARD)
-        decode(media.fd, media.size, Format.JPEG, limits, Profile.THOROUGH)
+        first = decode(media.fd, media.size, Format.JPEG, limits, Profile.THOROUGH)
+        seeds = tuple((view.view, view.placement) for view in first.hashes if view.placement is not None)[:1]
+        decode(media.fd, media.size, Format.JPEG, limits, Profile.THOROUGH, CloserLook(0, seeds))

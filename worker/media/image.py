@@ -29,7 +29,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from worker.domain import HashedMedia, Kind, Profile, ViewHash
+from worker.domain import CloserLook, HashedMedia, Kind, Profile, ViewHash
 from worker.media import jpeg, pdq, png
 from worker.media.copies import hash_copies
 from worker.media.limits import Limits, Reason, RefusalError
@@ -93,7 +93,11 @@ def decoders_configured(limits: Limits) -> Iterator[None]:
 
 
 def hash_picture(
-    media: mmap | bytes, format_: Format, limits: Limits, profile: Profile = Profile.PLAIN
+    media: mmap | bytes,
+    format_: Format,
+    limits: Limits,
+    profile: Profile = Profile.PLAIN,
+    closer: CloserLook | None = None,
 ) -> HashedMedia:
     """Decode and hash. Raises `RefusalError` for what is not hashed, MemoryError where memory ran out.
 
@@ -107,7 +111,7 @@ def hash_picture(
     else:
         content = bytes(media)
     try:
-        found = _hash(content, format_, limits, profile, progressive=progressive)
+        found = _hash(content, format_, limits, profile, closer, progressive=progressive)
         return replace(found, partial=True) if damaged else found
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as bomb:
         raise RefusalError(Reason.PIXEL_LIMIT) from bomb
@@ -116,7 +120,13 @@ def hash_picture(
 
 
 def _hash(
-    content: bytes, format_: Format, limits: Limits, profile: Profile, *, progressive: bool
+    content: bytes,
+    format_: Format,
+    limits: Limits,
+    profile: Profile,
+    closer: CloserLook | None,
+    *,
+    progressive: bool,
 ) -> HashedMedia:
     partial = False
     try:
@@ -132,9 +142,9 @@ def _hash(
         image, size = _load_damaged(content, format_, limits, progressive=progressive)
         if _share_decoded(image) < _LEAST_SHARE:
             raise RefusalError(Reason.TRUNCATED) from fault
-    frames = 1 if partial else _frame_count(image)
+    frames = 1 if partial or closer else _frame_count(image)
     hashes = pdq.hash_image(image, frame_time=0.0 if frames > 1 else None)
-    copies = hash_copies(image, hashes[0].quality, profile)[: limits.edited_views]
+    copies = hash_copies(image, hashes[0].quality, profile, closer)[: limits.edited_views]
     duration, cut = 0.0, None
     if frames > 1:
         more, duration, cut = _hash_more_frames(image, frames, hashes, limits)

@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Self
 
-from worker.domain import HashedMedia, Profile
+from worker.domain import CloserLook, HashedMedia, Profile
 from worker.media import record
 from worker.media.decode import decode
 from worker.media.limits import Limits
@@ -17,14 +17,15 @@ class InProcessSandbox:
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
 
-    def hash(self, media: Media, profile: Profile = Profile.PLAIN) -> HashedMedia:
+    def hash(
+        self, media: Media, profile: Profile = Profile.PLAIN, closer: CloserLook | None = None
+    ) -> HashedMedia:
         format_ = media.format()
         refusal = refusal_unseen(media, format_, self._limits)
         if refusal is not None:
             return refusal
-        return read_record(
-            record.pack(decode(media.fd, media.size, format_, self._limits, profile)), format_, self._limits
-        )
+        found = decode(media.fd, media.size, format_, self._limits, profile, closer)
+        return read_record(record.pack(found), format_, self._limits)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -5,7 +5,7 @@ import numpy as np
 from worker.domain import Profile, Region
 from worker.media.axis import COEFFICIENTS, GRID, Matrix, transform
 from worker.media.dihedral import CORNERS, TURNS
-from worker.media.edited import Batch, tile_quality
+from worker.media.edited import Batch, placed, tile_quality
 from worker.media.regions import Rectangle, rectangles
 from worker.media.views import DIHEDRAL, view_name
 
@@ -13,7 +13,8 @@ _LEAST_QUALITY = 50
 """A part without structure looks like many others: it is not looked up."""
 _UPRIGHT = ("", "flip_horizontal")
 _LIKELIEST = 8
-_CROPS = (0.03, 0.06, 0.1)
+_CUTS = ((0.0, 0.0), (0.05, 0.05), (0.11, 0.11), (0.18, 0.18), (0.08, 0.0), (0.0, 0.08))
+"""Of the original's side: cut from its beginning and its end."""
 
 
 def parts(luma: Matrix, blurred: Matrix, profile: Profile) -> list[Batch]:
@@ -50,16 +51,15 @@ def _turned(inner: Matrix, region: Region, quality: int) -> Batch:
     corners = [halves[down] @ columns[across] for down, across in CORNERS]
     turned = [corners[at].T if swapped else corners[at] for at, swapped in map(TURNS.__getitem__, DIHEDRAL)]
     names = [view_name("part", turn) for turn in DIHEDRAL]
-    return Batch(np.stack(turned), names, [region] * len(names), [quality] * len(names))
+    return Batch(np.stack(turned), names, [placed(region, turn) for turn in DIHEDRAL], [quality] * len(names))
 
 
 def _uncropped(inner: Matrix, region: Region, quality: int) -> Batch:
     """A part that was cropped in its middle to fit, in height, in width or both."""
     left, top, width, height = region
-    wider = [(-crop / (1 - 2 * crop), 1 + crop / (1 - 2 * crop)) for crop in _CROPS]
-    intervals = [(0.0, 1.0), *wider]
+    intervals = [(-first / (1 - first - last), 1 + last / (1 - first - last)) for first, last in _CUTS]
     rows = np.concatenate([transform(inner.shape[0], *one) for one in intervals]) @ inner
-    found, names, regions = [], [], []
+    found, names, placements = [], [], []
     for turn in _UPRIGHT:
         columns = np.concatenate([transform(inner.shape[1], *one, mirrored=bool(turn)) for one in intervals])
         both = (rows @ columns.T).reshape(len(intervals), COEFFICIENTS, len(intervals), COEFFICIENTS)
@@ -67,13 +67,16 @@ def _uncropped(inner: Matrix, region: Region, quality: int) -> Batch:
         for start, stop in intervals:
             for first, last in intervals:
                 names.append(view_name("part", turn))
-                regions.append(
-                    (
-                        left + first * width,
-                        top + start * height,
-                        (last - first) * width,
-                        (stop - start) * height,
+                placements.append(
+                    placed(
+                        (
+                            left + first * width,
+                            top + start * height,
+                            (last - first) * width,
+                            (stop - start) * height,
+                        ),
+                        turn,
                     )
                 )
-        del names[-(len(intervals) ** 2)], regions[-(len(intervals) ** 2)]
-    return Batch(np.concatenate(found), names, regions, [quality] * len(names))
+        del names[-(len(intervals) ** 2)], placements[-(len(intervals) ** 2)]
+    return Batch(np.concatenate(found), names, placements, [quality] * len(names))

@@ -6,23 +6,27 @@ ever unpickled or evaluated.
 
 import math
 import struct
+from collections.abc import Iterator, Sequence
 
-from worker.domain import HashedMedia, Kind, Region, ViewHash
+from worker.domain import HashedMedia, Kind, Placement, ViewHash
 from worker.media.limits import UNSUPPORTED_REASONS, Limits, Reason
 from worker.media.sniff import Format
 from worker.media.views import CODES, DIHEDRAL, NAMES, PLAIN_VIEWS
 
-_MAGIC = b"HWR2"
+_MAGIC = b"HWR3"
 _HEADER = struct.Struct("<4sBBBxIIdI")
-_HASH = struct.Struct("<32sBBhhhh6xd")
+_HASH = struct.Struct("<32sBBxxd8h4B")
 _KINDS = (Kind.IMAGE, Kind.VIDEO, Kind.UNSUPPORTED, Kind.UNSCANNABLE)
 _REASONS = ("", *Reason)
 _PARTIAL = 1
 _STILL = -1.0
 _LONGEST_SECONDS = 10 * 366 * 86_400.0
 _LARGEST_SIDE = 1 << 20
-_REGION_UNIT = 1 / 8192
-_NO_REGION = (0, 0, 0, 0)
+_CORNER_UNIT = 1 / 4096
+_NO_CORNERS = (0,) * 8
+_NO_COVER = (0,) * 4
+_COVER_SIDE = 64
+_FAR = 32_767
 
 
 class RecordError(ValueError):
@@ -54,8 +58,8 @@ def pack(media: HashedMedia) -> bytes:
             each.hash,
             CODES[each.view],
             each.quality,
-            *(_NO_REGION if each.region is None else (round(side / _REGION_UNIT) for side in each.region)),
             _STILL if each.frame_time is None else each.frame_time,
+            *pack_placement(each.placement),
         )
         for each in media.hashes
     )
@@ -116,7 +120,7 @@ def _check_meaning(media: HashedMedia, format_: Format) -> None:
 
 
 def _parse_hash(untrusted_record: bytes, offset: int) -> ViewHash:
-    untrusted_hash, untrusted_view, untrusted_quality, *untrusted_region, untrusted_time = _HASH.unpack_from(
+    untrusted_hash, untrusted_view, untrusted_quality, untrusted_time, *untrusted_place = _HASH.unpack_from(
         untrusted_record, offset
     )
     if untrusted_view >= len(NAMES) or untrusted_quality > 100:
@@ -128,15 +132,34 @@ def _parse_hash(untrusted_record: bytes, offset: int) -> ViewHash:
         quality=untrusted_quality,
         view=NAMES[untrusted_view],
         frame_time=None if untrusted_time == _STILL else untrusted_time,
-        region=_region(*untrusted_region),
+        placement=parse_placement(untrusted_place),
     )
 
 
-def _region(left: int, top: int, width: int, height: int) -> Region | None:
-    """Sixteen bits bound each side to four times the upload; one without extent is none."""
-    if width <= 0 or height <= 0:
+def pack_placement(placement: Placement | None) -> Iterator[int]:
+    """Eight corners of 16 bits and a cover of four bytes; all zero for none."""
+    if placement is None:
+        yield from (*_NO_CORNERS, *_NO_COVER)
+        return
+    yield from (max(-_FAR, min(_FAR, round(side / _CORNER_UNIT))) for side in placement.corners)
+    yield from placement.cover or _NO_COVER
+
+
+def parse_placement(untrusted_place: Sequence[int]) -> Placement | None:
+    """The placement in twelve numbers; corners are bounded to eight times the upload by their 16 bits.
+
+    Raises `RecordError` for a cover that is not inside the view.
+    """
+    untrusted_corners, untrusted_cover = tuple(untrusted_place[:8]), tuple(untrusted_place[8:])
+    if untrusted_corners == _NO_CORNERS:
         return None
-    return left * _REGION_UNIT, top * _REGION_UNIT, width * _REGION_UNIT, height * _REGION_UNIT
+    corners = tuple(side * _CORNER_UNIT for side in untrusted_corners)
+    if untrusted_cover == _NO_COVER:
+        return Placement(corners)
+    top, left, bottom, right = untrusted_cover
+    if not (top < bottom <= _COVER_SIDE and left < right <= _COVER_SIDE):
+        raise RecordError("cover")
+    return Placement(corners, (top, left, bottom, right))
 
 
 def _is_time(untrusted_seconds: float) -> bool:

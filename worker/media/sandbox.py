@@ -18,7 +18,7 @@ from typing import Protocol, Self
 
 import structlog
 
-from worker.domain import HashedMedia, Kind, Profile
+from worker.domain import CloserLook, HashedMedia, Kind, Profile
 from worker.errors import SandboxError
 from worker.media import child, record
 from worker.media.isolation import Wall
@@ -52,8 +52,12 @@ _RETRY = "It is tried again; if this lasts, see `hashwarden doctor`."
 class MediaSandbox(Protocol):
     """Hashes objects. Closed by `close`, or by leaving its `with`."""
 
-    def hash(self, media: Media, profile: Profile = Profile.PLAIN) -> HashedMedia:
+    def hash(
+        self, media: Media, profile: Profile = Profile.PLAIN, closer: CloserLook | None = None
+    ) -> HashedMedia:
         """Hash one object: every view that `profile` looks up, complements included.
+
+        With `closer`, of a picture: instead of the profile's views of an edited copy the fine ones around its seeds.
 
         What can't be hashed comes back as UNSUPPORTED or UNSCANNABLE with a `Reason`. A partial decode comes
         back with its hashes, `partial`, and the limit that ended it as the reason, if one did.
@@ -133,10 +137,10 @@ class _Zygote:
         self.control.settimeout(None)
         return Wall(child.GREETING.unpack(greeting)[1])
 
-    def send(self, media: Media, format_: Format, profile: Profile) -> int:
+    def send(self, media: Media, format_: Format, profile: Profile, closer: CloserLook | None) -> int:
         """Hand over one object; returns the read end of its result pipe. Raises OSError when the zygote is gone."""
         self._jobs += 1
-        request = child.REQUEST.pack(self._jobs, child.FORMATS.index(format_), child.PROFILES.index(profile))
+        request = child.pack_request(self._jobs, format_, profile, closer)
         read_end, write_end = os.pipe()
         try:
             socket.send_fds(self.control, [request], [media.fd, write_end], socket.MSG_NOSIGNAL)
@@ -213,7 +217,9 @@ class ZygoteSandbox:
         with self._lock:
             return self._ready().walls
 
-    def hash(self, media: Media, profile: Profile = Profile.PLAIN) -> HashedMedia:
+    def hash(
+        self, media: Media, profile: Profile = Profile.PLAIN, closer: CloserLook | None = None
+    ) -> HashedMedia:
         format_ = media.format()
         refusal = refusal_unseen(media, format_, self._limits)
         if refusal is not None:
@@ -221,7 +227,7 @@ class ZygoteSandbox:
         wall = self._limits.image_wall if format_.kind is Kind.IMAGE else self._limits.video_wall
         longest = record.longest(format_, self._limits)
         with self._lock:
-            result = self._send(media, format_, profile)
+            result = self._send(media, format_, profile, closer)
             try:
                 zygote = self._ready()
                 ended, status, untrusted_record = zygote.receive(result, longest, wall + _GRACE_SECONDS)
@@ -246,15 +252,15 @@ class ZygoteSandbox:
     ) -> None:
         self.close()
 
-    def _send(self, media: Media, format_: Format, profile: Profile) -> int:
+    def _send(self, media: Media, format_: Format, profile: Profile, closer: CloserLook | None) -> int:
         """Hand over the object; a zygote that has ended meanwhile is replaced once."""
         try:
-            return self._ready().send(media, format_, profile)
+            return self._ready().send(media, format_, profile, closer)
         except OSError:
             _log.warning("sandbox_restarted")
             self._discard()
         try:
-            return self._ready().send(media, format_, profile)
+            return self._ready().send(media, format_, profile, closer)
         except OSError as fault:
             self._discard()
             raise SandboxError("The hashing process takes no objects.", next_step=_RETRY) from fault

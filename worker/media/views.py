@@ -56,6 +56,11 @@ def view_name(*parts: str) -> str:
     return "_".join(part for part in parts if part)
 
 
+def turn_of(name: str) -> str:
+    """The turn in a view's name, of `DIHEDRAL`."""
+    return next((turn for turn in reversed(DIHEDRAL) if turn and name.endswith(turn)), "")
+
+
 CODES: dict[str, int] = {
     view_name(background, turn): at * len(DIHEDRAL) + code
     for at, background in enumerate(BACKGROUNDS)

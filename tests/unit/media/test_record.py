@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain import HashedMedia, Kind, ViewHash
+from worker.media.edited import WHOLE, placed
 from worker.media.limits import Limits, Reason, refused
 from worker.media.record import RecordError, longest, pack, parse
 from worker.media.sniff import Format
@@ -17,7 +18,8 @@ _PICTURE = HashedMedia(
     hashes=(
         ViewHash(bytes(range(32)), 90),
         ViewHash(bytes(32), 90, "on_black_transverse"),
-        ViewHash(bytes(32), 80, "uncropped", None, (-0.125, 0.0, 1.25, 1.0)),
+        ViewHash(bytes(32), 80, "uncropped", None, placed((-0.125, 0.0, 1.25, 1.0), "flip_horizontal")),
+        ViewHash(bytes(32), 80, "filled", None, placed(WHOLE, "", (1, 0, 20, 64))),
     ),
     width=640,
     height=480,

@@ -10,6 +10,7 @@ from bank_sync.bank import Entry
 from config.policy import BankSettings, PolicySettings, RuleSettings
 from worker.domain import Effect, HashedMedia, Kind, ViewHash
 from worker.matching import find_matches, widest_radius
+from worker.media.edited import placed
 
 BANKS = {"a": BankSettings(exchange="own"), "off": BankSettings(exchange="own", enabled=False)}
 POLICY = PolicySettings(rules={"a": {"pdq": RuleSettings(radius=31, low_quality_radius=8)}})
@@ -107,7 +108,7 @@ def test_a_recording_rule_stays_recording_beyond_its_radius() -> None:
 
 
 def test_a_match_says_by_which_part_of_the_upload_it_was_found() -> None:
-    view = ViewHash(BASE, 100, "part", None, (0.0, 0.25, 1.0, 0.5))
+    view = ViewHash(BASE, 100, "part", None, placed((0.0, 0.25, 1.0, 0.5)))
     (found,) = find_matches(picture(view), None, PlainIndex({1: BASE}), known(entry(1)), POLICY, BANKS)
     assert (found.view, found.region) == ("part", (0.0, 0.25, 1.0, 0.5))
 

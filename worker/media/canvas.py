@@ -1,0 +1,81 @@
+"""The blurred picture as a canvas on which a view may lie anywhere: turned, slanted, or reaching outside it.
+
+A view's 64 x 64 points are found through the projection of its corners; nothing is resized.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.media.axis import GRID, SIDE, Matrix, continued, cosine
+
+Numbers = npt.NDArray[np.float64]
+
+SOFT, EDGE, MIRROR = range(3)
+"""How what lies outside the picture is guessed, along each axis; see `axis.RIMS`."""
+RIMS = 3
+
+_REACH = 0.35
+"""Of the picture's side: how far outside it its rim is continued."""
+_OFF_CENTRE = 1.5
+"""PDQ's windows are of even width: it samples this far off the middle of a cell, in pixels of 512."""
+
+
+class Canvas:
+    """The blurred picture, continued on all sides by ever wider averages of its rim."""
+
+    def __init__(self, blurred: Matrix) -> None:
+        self.shape = blurred.shape
+        down, across = (continued(length, round(_REACH * length)) for length in blurred.shape)
+        self._margin = tuple(round(_REACH * length) for length in blurred.shape)
+        wide = np.concatenate([down @ blurred, blurred, (down @ blurred[::-1])[::-1]])
+        left, right = wide @ across.T, (wide[:, ::-1] @ across.T)[:, ::-1]
+        self._luma = np.ascontiguousarray(np.concatenate([left, wide, right], axis=1))
+
+    def tiles(self, corners: Numbers, rims: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """The 64 x 64 blurred samples of each placement: n x 4 x 2 corners (down, across), n x 2 rims."""
+        points = _points(corners)
+        flat = np.zeros((len(corners), GRID, GRID), dtype=np.int64)
+        for axis in (0, 1):
+            length, margin = self.shape[axis], self._margin[axis]
+            place = points[:, axis]
+            kind = rims[:, axis, np.newaxis, np.newaxis]
+            place = np.where(kind == EDGE, np.clip(place, 0, 1), place)
+            place = np.where(kind == MIRROR, 1 - np.abs(1 - np.abs(place)), place)
+            index = np.clip(np.floor(place * length).astype(np.int64), -margin, length + margin - 1) + margin
+            flat = flat * (length + 2 * margin) + index if axis else index
+        return self._luma.ravel()[flat]
+
+
+@lru_cache(maxsize=1)
+def _grid() -> tuple[Numbers, Numbers]:
+    centres = ((np.arange(GRID) + 0.5) * (SIDE / GRID) + _OFF_CENTRE) / SIDE
+    down, across = np.meshgrid(centres, centres, indexing="ij")
+    return down, across
+
+
+def _points(corners: Numbers) -> Numbers:
+    """n x 2 x 64 x 64: where the samples of each placement lie, by the projection that takes the unit square to it.
+
+    Corners go clockwise from the original's top left (Heckbert, "Fundamentals of Texture Mapping", 1989, 2.2.3).
+    """
+    down, across = _grid()
+    first, second, third, fourth = (corners[:, at] for at in range(4))
+    one, two, rest = second - third, fourth - third, first - second + third - fourth
+    scale = one[:, 1] * two[:, 0] - two[:, 1] * one[:, 0]
+    scale = np.where(np.abs(scale) < 1e-9, 1e-9, scale)
+    g = (rest[:, 1] * two[:, 0] - two[:, 1] * rest[:, 0]) / scale
+    h = (one[:, 1] * rest[:, 0] - rest[:, 1] * one[:, 0]) / scale
+    along = second - first + g[:, np.newaxis] * second
+    below = fourth - first + h[:, np.newaxis] * fourth
+    depth = g[:, np.newaxis, np.newaxis] * across + h[:, np.newaxis, np.newaxis] * down + 1
+    depth = np.maximum(depth, 0.1)[:, np.newaxis]
+    wide = [part[:, :, np.newaxis, np.newaxis] for part in (along, below, first)]
+    return np.asarray((wide[0] * across + wide[1] * down + wide[2]) / depth)
+
+
+def coefficients(tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """PDQ's 16 x 16 frequencies of each 64 x 64 tile."""
+    across = (tiles.reshape(-1, GRID) @ cosine().T).reshape(len(tiles), GRID, -1)
+    return np.asarray(cosine() @ across)

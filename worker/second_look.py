@@ -1,0 +1,104 @@
+"""Looks closer at a picture that came near a bank's hash without matching it, and keeps the views that count.
+
+The sandbox guesses coarsely where the original lay; only where a guess comes near a stored hash is the picture decoded
+again and looked at finely around it. The bank's hashes never enter the sandbox: it is told places, not hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from worker.domain import CloserLook, HashedMedia, Kind, Placement, ViewHash
+from worker.matching import SignalIndex
+from worker.media.edited import WHOLE, placed
+from worker.media.views import DIHEDRAL
+
+_NEAR = 62
+"""Bits from which a coarse view is worth a closer look. Of a million unrelated hashes about one comes as near."""
+_LOOKS = 3
+_GIVE_UP = (56, 50)
+"""After the first and the second closer look: an entry that is no nearer than this is not looked at again."""
+_ENTRIES = 3
+_SEEDS = (3, 2, 2)
+"""Places to look at for each entry, in each look."""
+_SAME_PLACE = 0.03
+"""Of the upload: two seeds nearer than this see the same."""
+_READ = 200
+"""Views of one entry among which its seeds are chosen."""
+
+LookCloser = Callable[[CloserLook], HashedMedia]
+_Near = dict[int, list[tuple[int, ViewHash]]]
+"""By entry: distances and views, the nearest first."""
+
+
+def second_look(
+    media: HashedMedia, look_closer: LookCloser, index: SignalIndex, hold_radius: int, review_radius: int
+) -> HashedMedia:
+    """The media with the views of an edited copy that came within `review_radius` of a bank hash, and no others.
+
+    `look_closer` hashes the same object again around the places it is given. Entries that a view comes within
+    `hold_radius` of are not looked at again. Raises what `look_closer` and `index` raise.
+    """
+    guessed = [view for view in media.hashes if view.placement is not None]
+    if media.kind is not Kind.IMAGE or not guessed:
+        return media
+    plain = [view for view in media.hashes if view.placement is None]
+    whole = [view for view in plain if view.frame_time is None and view.view in DIHEDRAL]
+    near = _search(index, [*whole, *guessed])
+    best = _best(near, review_radius)
+    wanted = sorted((views[0][0], entry) for entry, views in near.items())
+    open_entries = [entry for distance, entry in wanted if distance > hold_radius][:_ENTRIES]
+    for number in range(_LOOKS):
+        seeds = _distinct_seeds((near[entry][:_READ] for entry in open_entries), _SEEDS[number])
+        if not seeds:
+            break
+        closer = look_closer(CloserLook(number, tuple(seeds)))
+        found = _search(index, [view for view in closer.hashes if view.placement is not None])
+        near = {
+            entry: sorted([*found.get(entry, ()), *near[entry][:1]], key=lambda each: each[0])
+            for entry in open_entries
+        }
+        best |= _best(near, review_radius)
+        limit = _GIVE_UP[min(number, len(_GIVE_UP) - 1)]
+        open_entries = [entry for entry in open_entries if hold_radius < near[entry][0][0] <= limit]
+    kept = {id(view): view for view in best.values() if view.placement is not None}
+    return replace(media, hashes=(*plain, *kept.values()))
+
+
+def _search(index: SignalIndex, views: Sequence[ViewHash]) -> _Near:
+    if not views:
+        return {}
+    queries = np.frombuffer(b"".join(view.hash for view in views), dtype=np.uint8).reshape(-1, 32)
+    near: _Near = {}
+    for hit in index.search_pdq(queries, _NEAR):
+        near.setdefault(hit.entry_id, []).append((hit.distance, views[hit.query]))
+    for found in near.values():
+        found.sort(key=lambda each: each[0])
+    return near
+
+
+def _best(near: _Near, radius: int) -> dict[int, ViewHash]:
+    return {entry: found[0][1] for entry, found in near.items() if found[0][0] <= radius}
+
+
+def _distinct_seeds(
+    found: Iterable[Sequence[tuple[int, ViewHash]]], most: int
+) -> list[tuple[str, Placement]]:
+    """The nearest places of each entry that are not nearly the same place."""
+    seeds: list[tuple[str, Placement]] = []
+    for views in found:
+        of_entry: list[tuple[str, Placement]] = []
+        for _, view in views:
+            placement = view.placement or placed(WHOLE, view.view)
+            if len(of_entry) < most and not any(_same(placement, other) for _, other in of_entry):
+                of_entry.append((view.view, placement))
+        seeds += of_entry
+    return seeds
+
+
+def _same(one: Placement, other: Placement) -> bool:
+    apart = max(abs(a - b) for a, b in zip(one.corners, other.corners, strict=True))
+    return apart < _SAME_PLACE and (one.cover is None) == (other.cover is None)
