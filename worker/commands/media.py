@@ -83,7 +83,8 @@ def match(paths: tuple[Path, ...], bank_file: Path, profile: str | None, as_json
     """Look files up in a bank file and show what they match, under the default rule of the policy.
 
     Every view of the profile is looked up: mirrored, turned, with inverted colours; cropped, framed or covered
-    copies are put back together as far as that can be guessed. A bank's PDQ also finds a still inside a video.
+    copies are put back together as far as that can be guessed. A bank's PDQ also finds a still inside a video, and a
+    vPDQ a still of its video; two videos match by the share of frames and seconds that agree.
     """
     look_up = _bank(bank_file)
     found = table("File", "Kind", "Match", "Distance", "View", "Time", "Effect")
