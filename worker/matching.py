@@ -13,8 +13,11 @@ import numpy.typing as npt
 
 from bank_sync.bank import Entry
 from config.policy import BankSettings, PolicySettings, RuleSettings
-from worker.domain import Effect, HashedMedia, Match, ViewHash
+from worker.domain import Effect, HashedMedia, Kind, Match, ViewHash
 from worker.film import BankFilm, Film, Shot, agreements
+
+_QUARTER = 0.25
+"""Seconds."""
 
 
 class IndexHit(Protocol):
@@ -68,18 +71,17 @@ def find_matches(
     The index answers for its epoch; `entries` is asked what is live now, so that a hash withdrawn since the
     epoch was published does not match. From the rule's radius to its review radius a match only flags. A hash under
     the rule's quality counts only within the rule's low-quality radius and never holds. A video matches a bank's video
-    by how much of them agrees (`film`); a still matches it by any frame, as a bank's picture matches a video.
+    by how much of them agrees (`film`); a picture, animated or not, matches it by any frame, as a bank's picture
+    matches a video.
     """
     views = media.hashes
     hits: list[tuple[int, int, ViewHash | None]] = []
     shots: dict[int, list[Shot]] = {}
-    if views:
-        queries = np.frombuffer(b"".join(view.hash for view in views), dtype=np.uint8).reshape(-1, 32)
-        for hit in index.search_pdq(queries, widest_radius(policy)):
-            if hit.frame_time is None or views[hit.query].frame_time is None:
-                hits.append((hit.entry_id, hit.distance, views[hit.query]))
-            else:
-                shots.setdefault(hit.entry_id, []).append(Shot(hit.query, hit.distance, hit.frame_time))
+    for row, hit in _look_up(views, index, widest_radius(policy)):
+        if media.kind is not Kind.VIDEO or hit.frame_time is None or views[row].frame_time is None:
+            hits.append((hit.entry_id, hit.distance, views[row]))
+        else:
+            shots.setdefault(hit.entry_id, []).append(Shot(row, hit.distance, hit.frame_time))
     if md5 is not None:
         hits += [(entry_id, 0, None) for entry_id in index.search_md5(md5)]
     known = {
@@ -104,6 +106,33 @@ def find_matches(
         if match is not None and (match.entry_id not in best or _order(match) < _order(best[match.entry_id])):
             best[match.entry_id] = match
     return tuple(sorted(best.values(), key=lambda match: (match.distance, match.entry_id)))
+
+
+def _look_up(views: Sequence[ViewHash], index: SignalIndex, radius: int) -> Iterator[tuple[int, IndexHit]]:
+    """The hits of all views, each with its row; turned forms of a video's frames only as far as they are needed.
+
+    Few videos are mirrored or turned, and then all of their frames are: the other forms of frames between quarters of a
+    second are looked up once that form of any other frame was met.
+    """
+    first: list[int] = []
+    later: list[int] = []
+    quarter, whole = -1.0, True
+    for row, view in enumerate(views):
+        if view.view == "":
+            before, quarter = quarter, -1.0 if view.frame_time is None else view.frame_time // _QUARTER
+            whole = quarter < 0 or quarter != before
+        (first if whole or view.view == "" else later).append(row)
+    met: set[str] = set()
+    for rows in (first, later):
+        asked = rows if rows is first else [row for row in rows if views[row].view in met]
+        if asked:
+            queries = np.frombuffer(b"".join(views[row].hash for row in asked), dtype=np.uint8).reshape(
+                -1, 32
+            )
+            for hit in index.search_pdq(queries, radius):
+                row = asked[hit.query]
+                met.add(views[row].view)
+                yield row, hit
 
 
 def widest_radius(policy: PolicySettings) -> int:

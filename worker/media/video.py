@@ -208,10 +208,10 @@ def _hash_streams(container: av.container.InputContainer, limits: Limits) -> Has
     samplers = _samplers(chosen, limits)
     covers = Covers(limits)
     decoded = _decode(container, chosen, samplers, covers, limits)
-    hashes = covers.hashes + sorted(
-        (each for sampler in samplers.values() for views in sampler.kept for each in views),
-        key=lambda each: each.frame_time or 0.0,
-    )
+    # One stream after another: matching looks at a stream's frames in their order.
+    hashes = covers.hashes + [
+        each for sampler in samplers.values() for views in sampler.kept for each in views
+    ]
     if not hashes:
         raise RefusalError(decoded.cut or chosen.missed or covers.missed or Reason.BROKEN)
     seen = 1.0 if decoded.cut or decoded.thrifty else _seen_share(container, chosen.films, samplers)

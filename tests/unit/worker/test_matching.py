@@ -231,3 +231,57 @@ def test_a_still_is_held_by_any_frame_of_a_banks_video() -> None:
 def test_a_withdrawn_video_does_not_match() -> None:
     gone = known(replace(FILM, live=False))
     assert find_matches(video(SCENES[:10]), None, FilmIndex(SCENES[:10]), gone, POLICY, BANKS) == ()
+
+
+class CountedIndex(FilmIndex):
+    """Counts the queries."""
+
+    asked = 0
+
+    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> Sequence[Hit]:
+        self.asked += len(queries)
+        return super().search_pdq(queries, radius)
+
+
+def dense(view: str, scenes: Sequence[bytes], rate: int = 20) -> HashedMedia:
+    """So many frames a second, one of them a scene as `view` shows it; in all other views nothing known is seen."""
+    noise = np.random.default_rng(99)
+    frames = [
+        ViewHash(scene if (shown, part) == (view, 1) else noise.bytes(32), 100, shown, second + part / rate)
+        for second, scene in enumerate(scenes)
+        for part in range(rate)
+        for shown in ("", "complement", "flip_horizontal")
+    ]
+    return HashedMedia(kind=Kind.VIDEO, hashes=tuple(frames), duration=float(len(scenes)))
+
+
+def test_turned_forms_between_quarters_of_a_second_are_looked_up_when_one_was_met() -> None:
+    index = CountedIndex(SCENES[:10])
+    mirrored = dense("flip_horizontal", SCENES[:10])
+    assert find_matches(mirrored, None, index, known(FILM), POLICY, BANKS) == ()
+    assert index.asked == 10 * (20 + 4 * 2)
+
+    first = replace(mirrored.hashes[2], hash=SCENES[0])
+    met = replace(mirrored, hashes=(*mirrored.hashes[:2], first, *mirrored.hashes[3:]))
+    (found,) = find_matches(met, None, index, known(FILM), POLICY, BANKS)
+    assert (found.view, found.effect) == ("flip_horizontal", Effect.HOLD)
+
+
+def test_a_turned_film_beside_another_one_is_met() -> None:
+    """Two streams of one file: each has its quarters of a second."""
+    mirrored = dense("flip_horizontal", SCENES[:10], rate=4)
+    decoy = dense("", SCENES[20:30], rate=4)
+    both = replace(mirrored, hashes=(*decoy.hashes, *mirrored.hashes))
+    (found,) = find_matches(both, None, FilmIndex(SCENES[:10]), known(FILM), POLICY, BANKS)
+    assert found.view == "flip_horizontal"
+
+
+def test_every_frame_as_it_is_is_looked_up() -> None:
+    (found,) = find_matches(dense("", SCENES[:10]), None, FilmIndex(SCENES[:10]), known(FILM), POLICY, BANKS)
+    assert (found.view, found.effect) == ("", Effect.HOLD)
+
+
+def test_an_animated_picture_is_held_by_any_of_its_frames() -> None:
+    animated = replace(video([*SCENES[20:23], SCENES[0]]), kind=Kind.IMAGE)
+    (found,) = find_matches(animated, None, FilmIndex(SCENES[:10]), known(FILM), POLICY, BANKS)
+    assert (found.effect, found.frame_time) == (Effect.HOLD, 3.0)
