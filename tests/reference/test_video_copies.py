@@ -10,10 +10,12 @@ import av
 import pytest
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
+from click.testing import CliRunner
 
 from bank_sync.bank import Entry
 from bank_sync.loaded import LoadedEpoch, epoch_from_file
 from config.policy import BankSettings, PolicySettings
+from worker.commands.media import match
 from worker.domain import Effect, HashedMedia, Kind, Match
 from worker.matching import find_matches
 from worker.media.media import memfd_from
@@ -215,3 +217,20 @@ def test_films_of_another_thing_do_not_match(
     epoch = _bank(reference_data, tmp_path, [CHAIR, "chair-22-sd-grey-bar"])
     for clip in (PATTERN, STILL, "doorknob-hd-no-bar"):
         assert _matches(hashed((folder / f"{clip}.mp4").read_bytes()), epoch) == ()
+
+
+def test_the_command_line_tells_view_time_and_effect(
+    reference_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HASHWARDEN_STATE_DIR", str(tmp_path / "state"))
+    _bank(reference_data, tmp_path, [PATTERN])
+    copy = tmp_path / "copy.mp4"
+    film = reference_data / f"video/{PATTERN}.mp4"
+    copy.write_bytes(encoded(frames_of(film, start=0.3), size=SIZE, edit=mirrored))
+    answer = CliRunner().invoke(match, ["--json", "--bank", str(tmp_path / "bank.txt"), str(copy)])
+    assert answer.exit_code == 0
+    line = json.loads(answer.stdout)
+    (found,) = line["matches"]
+    assert (line["kind"], line["matched"]) == ("video", True)
+    assert (found["signal_type"], found["view"], found["effect"]) == ("vpdq", "flip_horizontal", "hold")
+    assert 0 <= found["frame_time"] <= 7
