@@ -110,6 +110,11 @@ class LoadedEpoch:
         hits.sort(key=lambda hit: (hit.query, hit.distance, hit.entry_id, hit.frame_time or 0.0))
         return hits
 
+    def frames_of(self, entry_id: int) -> tuple[Hashes, npt.NDArray[np.float32]]:
+        """The indexed frames of one bank video, uint8[n, 32], and the seconds of each."""
+        rows = np.flatnonzero(self._columns.frame_entries == entry_id)
+        return self._columns.frames[rows], self._columns.frame_times[rows]
+
     def search_md5(self, md5: bytes) -> list[int]:
         """The entries of the bank videos with exactly these 16 bytes of MD5."""
         return self._md5s.lookup(md5)

@@ -115,14 +115,20 @@ def _parse_vpdq(text: str) -> bytes:
 
 
 def _parse_frame(line: object) -> Frame:
-    parts = line.split(",") if isinstance(line, str) else []
-    if len(parts) != 3:
-        raise _wrong(VPDQ, "a frame is not 'hash,quality,timestamp'")
+    """A frame as python-threatexchange writes it, or as a line of vPDQ's own text output."""
+    match line.split(",") if isinstance(line, str) else []:
+        case [found, quality, time]:
+            pass
+        case [number, quality, found, time] if number.strip().isdecimal():
+            pass
+        case _:
+            raise _wrong(
+                VPDQ, "a frame is neither 'hash,quality,timestamp' nor 'frame,quality,hash,timestamp'"
+            )
     try:
-        quality, time = int(parts[1]), float(parts[2])
+        return Frame(_parse_hex(found.strip(), PDQ_BYTES, VPDQ), int(quality), float(time))
     except ValueError:
         raise _wrong(VPDQ, "a frame's quality or timestamp is not a number") from None
-    return Frame(_parse_hex(parts[0].strip(), PDQ_BYTES, VPDQ), quality, time)
 
 
 def _wrong(signal_type: str, what: str) -> SignalError:

@@ -47,6 +47,21 @@ class RuleSettings(_Group):
     low_quality_radius: int = Field(
         8, ge=0, le=MAX_RADIUS, description="Radius for hashes below min_quality."
     )
+    video_share: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="vpdq: share of the bank video's frames, or of the uploaded video's seconds, that must agree.",
+    )
+    video_review_share: float = Field(
+        0.1, ge=0, le=1, description="vpdq: the share from which a match under `video_share` only flags."
+    )
+    video_frames: int = Field(
+        3, ge=1, description="vpdq: distinct frames that must agree; fewer where a video is shorter."
+    )
+    video_seconds: float = Field(
+        2.0, ge=0, description="vpdq: seconds that they must span; less where a video is shorter."
+    )
     priority: int = Field(50, ge=0, le=100, description="Order of its reviews; higher first.")
 
 

@@ -132,7 +132,9 @@ class MediaSettings(_Group):
         5 * 2**30, ge=1, description="Largest object that is read for its MD5 and SHA-256."
     )
     frames_per_second: float = Field(
-        2.0, gt=0, description="Frames of a video hashed per second of its time."
+        32.0,
+        ge=4,
+        description="Frames looked up of each second of a video, at most; a long one is thinned to fit 5,400.",
     )
 
 

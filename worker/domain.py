@@ -195,10 +195,13 @@ class HashedMedia:
     width: int = 0
     height: int = 0
     duration: float = 0.0
+    vpdq: tuple[ViewHash, ...] = ()
+    """Frames of a video as vPDQ selects and hashes them, with the reference's own quality: what the own bank keeps
+    of a confirmed video. Look-ups use `hashes`, which are denser."""
 
     @property
     def originals(self) -> tuple[ViewHash, ...]:
-        """The hashes of the media as it is, one a frame: what the own bank keeps of a confirmed content."""
+        """The hashes of the media as it is, one a frame."""
         return tuple(h for h in self.hashes if h.view == "")
 
 

@@ -5,7 +5,7 @@ It never decides what a match means, and knows nothing of storage or queue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,11 @@ import numpy.typing as npt
 
 from bank_sync.bank import Entry
 from config.policy import BankSettings, PolicySettings, RuleSettings
-from worker.domain import Effect, HashedMedia, Match, ViewHash
+from worker.domain import Effect, HashedMedia, Kind, Match, ViewHash
+from worker.film import BankFilm, Film, Shot, agreements
+
+_QUARTER = 0.25
+"""Seconds."""
 
 
 class IndexHit(Protocol):
@@ -25,6 +29,10 @@ class IndexHit(Protocol):
     def entry_id(self) -> int: ...
     @property
     def distance(self) -> int: ...
+    @property
+    def frame_time(self) -> float | None:
+        """Seconds into the bank's video; None for a picture's hash."""
+        ...
 
 
 class SignalIndex(Protocol):
@@ -35,6 +43,10 @@ class SignalIndex(Protocol):
 
     def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> Sequence[IndexHit]:
         """All stored hashes within `radius` bits (inclusive) of each row of `queries`, shape (n, 32)."""
+        ...
+
+    def frames_of(self, entry_id: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """The good frames of a bank's video, shape (n, 32), each hash once, and the seconds of each."""
         ...
 
     def search_md5(self, md5: bytes) -> Sequence[int]:
@@ -58,28 +70,69 @@ def find_matches(
 
     The index answers for its epoch; `entries` is asked what is live now, so that a hash withdrawn since the
     epoch was published does not match. From the rule's radius to its review radius a match only flags. A hash under
-    the rule's quality counts only within the rule's low-quality radius and never holds.
+    the rule's quality counts only within the rule's low-quality radius and never holds. A video matches a bank's video
+    by how much of them agrees (`film`); a picture, animated or not, matches it by any frame, as a bank's picture
+    matches a video.
     """
     views = media.hashes
     hits: list[tuple[int, int, ViewHash | None]] = []
-    if views:
-        queries = np.frombuffer(b"".join(view.hash for view in views), dtype=np.uint8).reshape(-1, 32)
-        hits += [
-            (hit.entry_id, hit.distance, views[hit.query])
-            for hit in index.search_pdq(queries, widest_radius(policy))
-        ]
+    shots: dict[int, list[Shot]] = {}
+    for row, hit in _look_up(views, index, widest_radius(policy)):
+        if media.kind is not Kind.VIDEO or hit.frame_time is None or views[row].frame_time is None:
+            hits.append((hit.entry_id, hit.distance, views[row]))
+        else:
+            shots.setdefault(hit.entry_id, []).append(Shot(row, hit.distance, hit.frame_time))
     if md5 is not None:
         hits += [(entry_id, 0, None) for entry_id in index.search_md5(md5)]
-    known = entries({entry_id for entry_id, _, _ in hits})
+    known = {
+        entry_id: entry
+        for entry_id, entry in entries({*shots, *(entry_id for entry_id, _, _ in hits)}).items()
+        if entry.live and entry.bank in banks and banks[entry.bank].enabled
+    }
+    found = [
+        _judge(
+            known[entry_id], distance, view, policy.rule(known[entry_id].bank, known[entry_id].signal_type)
+        )
+        for entry_id, distance, view in hits
+        if entry_id in known
+    ]
+    upload = Film(views, media.duration)
+    for entry_id in shots.keys() & known.keys():
+        rule = policy.rule(known[entry_id].bank, known[entry_id].signal_type)
+        bank = BankFilm(*index.frames_of(entry_id))
+        found += _judge_film(known[entry_id], upload, bank, shots[entry_id], rule)
     best: dict[int, Match] = {}
-    for entry_id, distance, view in hits:
-        entry = known.get(entry_id)
-        if entry is None or not entry.live or entry.bank not in banks or not banks[entry.bank].enabled:
-            continue
-        match = _judge(entry, distance, view, policy.rule(entry.bank, entry.signal_type))
-        if match is not None and (entry_id not in best or _order(match) < _order(best[entry_id])):
-            best[entry_id] = match
+    for match in found:
+        if match is not None and (match.entry_id not in best or _order(match) < _order(best[match.entry_id])):
+            best[match.entry_id] = match
     return tuple(sorted(best.values(), key=lambda match: (match.distance, match.entry_id)))
+
+
+def _look_up(views: Sequence[ViewHash], index: SignalIndex, radius: int) -> Iterator[tuple[int, IndexHit]]:
+    """The hits of all views, each with its row; turned forms of a video's frames only as far as they are needed.
+
+    Few videos are mirrored or turned, and then all of their frames are: the other forms of frames between quarters of a
+    second are looked up once that form of any other frame was met.
+    """
+    first: list[int] = []
+    later: list[int] = []
+    quarter, whole = -1.0, True
+    for row, view in enumerate(views):
+        if view.view == "":
+            before, quarter = quarter, -1.0 if view.frame_time is None else view.frame_time // _QUARTER
+            whole = quarter < 0 or quarter != before
+        (first if whole or view.view == "" else later).append(row)
+    met: set[str] = set()
+    for rows in (first, later):
+        asked = rows if rows is first else [row for row in rows if views[row].view in met]
+        if asked:
+            queries = np.frombuffer(b"".join(views[row].hash for row in asked), dtype=np.uint8).reshape(
+                -1, 32
+            )
+            for hit in index.search_pdq(queries, radius):
+                row = asked[hit.query]
+                met.add(views[row].view)
+                yield row, hit
 
 
 def widest_radius(policy: PolicySettings) -> int:
@@ -119,6 +172,30 @@ def _judge(entry: Entry, distance: int, view: ViewHash | None, rule: RuleSetting
         priority=rule.priority,
         region=view.region if view else None,
     )
+
+
+def _judge_film(
+    entry: Entry, upload: Film, bank: BankFilm, shots: Sequence[Shot], rule: RuleSettings
+) -> Iterator[Match]:
+    """A match for each view by which the two videos agree: within the radius as the rule says, beyond it flagged."""
+    for radius in sorted({rule.radius, max(rule.radius, rule.review_radius)}):
+        for agreed in agreements(upload, bank, [shot for shot in shots if shot.distance <= radius], rule):
+            effect = Effect(rule.effect)
+            if radius > rule.radius or agreed.share < rule.video_share:
+                effect = Effect.FLAG if effect is Effect.HOLD else effect
+            nearest = upload.views[agreed.nearest.query]
+            yield Match(
+                entry_id=entry.id,
+                bank=entry.bank,
+                signal_type=entry.signal_type,
+                distance=agreed.nearest.distance,
+                view=nearest.view,
+                frame_time=nearest.frame_time,
+                quality=min(nearest.quality, entry.quality),
+                effect=effect,
+                priority=rule.priority,
+                region=nearest.region,
+            )
 
 
 _STRENGTH = {Effect.HOLD: 0, Effect.FLAG: 1, Effect.SHADOW: 2}

@@ -77,6 +77,9 @@ class BankIndex:
             if query.tobytes() == signal
         ]
 
+    def frames_of(self, entry_id: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        raise AssertionError(f"entry {entry_id} is a picture")
+
     def search_md5(self, md5: bytes) -> list[int]:  # noqa: ARG002
         return []
 

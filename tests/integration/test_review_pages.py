@@ -22,7 +22,7 @@ from config.settings import Settings, load_settings
 from worker.domain import Lane, State
 from worker.review.doors import HEADERS
 from worker.review.pages import make_app
-from worker.store.models import DecisionRow, Review, Upload
+from worker.store.models import DecisionRow, MatchRow, Review, Upload
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Rig
@@ -159,6 +159,20 @@ def test_the_list_tells_what_a_reviewer_needs(pages: Pages, held: int, review: i
     assert "&lt;script&gt;" not in text
     assert "&lt;script&gt;" in pages.maria.get(f"/reviews/{review}").text
     assert held
+
+
+def test_a_review_draws_where_in_the_upload_and_says_when_in_the_video_it_was_found(
+    pages: Pages, rig: Rig, review: int
+) -> None:
+    assert "<svg" not in pages.maria.get(f"/reviews/{review}").text
+    with rig.sessions.begin() as session:
+        match = session.scalars(select(MatchRow)).one()
+        match.view, match.region, match.frame_time = "part_flip_horizontal", [0.25, 0.5, 0.5, 0.25], 83.26
+    text = pages.maria.get(f"/reviews/{review}").text
+    assert "mirrored, a part of the picture, its border removed" in text
+    assert "1 min 23.3 s" in text
+    assert "From 25% to 75% of the width and from 50% to 75% of the height of the upload" in text
+    assert re.search(r'<rect class="found" x="24.0" y="36.0" width="48.0" height="18.0"/>', text)
 
 
 def test_an_empty_list_says_so(pages: Pages) -> None:

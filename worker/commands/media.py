@@ -85,7 +85,8 @@ def match(paths: tuple[Path, ...], bank_file: Path, profile: str | None, as_json
     """Look files up in a bank file and show what they match, under the default rule of the policy.
 
     Every view of the profile is looked up: mirrored, turned, with inverted colours; cropped, framed or covered
-    copies are put back together as far as that can be guessed. A bank's PDQ also finds a still inside a video.
+    copies are put back together as far as that can be guessed. A bank's PDQ also finds a still inside a video, and a
+    vPDQ a still of its video; two videos match by the share of frames and seconds that agree.
     """
     epoch, look_up = _bank(bank_file)
     found = table("File", "Kind", "Match", "Distance", "View", "Time", "Effect")
@@ -241,7 +242,7 @@ def _hash_line(file: _HashedFile, *, with_views: bool) -> dict[str, Any]:
 
 
 def _bank(path: Path) -> tuple[SignalIndex, Callable[[_HashedFile], list[tuple[Match, str]]]]:
-    """The bank file as an epoch, and a function from a hashed file to its matches, each with the bank's hash as text."""
+    """The bank file as an epoch, and a function from a hashed file to its matches with the bank's hash as text."""
     from bank_sync.bank import Entry
     from bank_sync.epoch import epoch_from_file
     from bank_sync.exchanges.files import read_signals

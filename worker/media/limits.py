@@ -81,10 +81,12 @@ class Limits:
     video_bytes: int = 512 * _MIB
     video_pixels: int = 40_000_000
     video_side: int = 8_192
-    video_rate: float = 2.0
-    """Frames hashed a second of presentation time; 0 hashes every frame."""
-    video_frames: int = 2_400
-    """Distinct frames kept."""
+    video_rate: float = 32.0
+    """Frames looked at a second of presentation time, at most; 0 looks at every frame."""
+    video_frames: int = 5_400
+    """Distinct frames kept for look-ups: four a second for twenty minutes at the least. More are thinned."""
+    video_bank_frames: int = 4_800
+    """Frames kept as a bank would hold them, one a second."""
     video_full_seconds: float = 1_200.0
     """After this much presentation time only keyframes are decoded."""
     video_seconds: float = 14_400.0

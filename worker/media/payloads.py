@@ -50,6 +50,7 @@ def hash_picture_and_payloads(media: mmap, format_: Format, limits: Limits, prof
         picture,
         reason=reason,
         hashes=tuple(found.hashes),
+        vpdq=tuple(found.vpdq),
         partial=picture.partial or found.damaged or bool(reason),
     )
 
@@ -61,6 +62,7 @@ class _Found:
     media: mmap
     limits: Limits
     hashes: list[ViewHash] = field(default_factory=list)
+    vpdq: list[ViewHash] = field(default_factory=list)
     pictures: int = 0
     damaged: bool = False
     cut: Reason | None = None
@@ -98,6 +100,7 @@ class _Found:
         except RefusalError as refused:
             return self._refused(refused.reason, format_)
         self.add(carried)
+        self.vpdq = self.vpdq or list(carried.vpdq)
         self.damaged = self.damaged or carried.partial
         self.cut = self.cut or (Reason(carried.reason) if carried.reason else None)
         return True

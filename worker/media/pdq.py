@@ -26,7 +26,6 @@ REPEAT_BITS = 4
 
 _STRETCH_SHARE = 0.5
 _STRETCH_LEVELS = 8
-_NATIVE_FRAME_PIXELS = 1920 * 1088
 _BACKGROUND_LEVELS = {"on_white": 255, "on_black": 0}
 
 
@@ -68,11 +67,10 @@ def picture_luma(image: Image.Image) -> Luma:
     return _luma(_colours(nearest_512(image))[0])
 
 
-def hash_frame(pixels: Pixels, *, frame_time: float) -> list[ViewHash]:
-    """Hash one video frame at its own size, as vPDQ does; over 1080p as a picture, to bound the cost."""
-    if pixels.shape[0] * pixels.shape[1] > _NATIVE_FRAME_PIXELS:
-        return hash_image(Image.fromarray(pixels), frame_time=frame_time)
-    return _hash_corners([pixels] * len(CORNERS), frame_time=frame_time)
+def vpdq_frame(pixels: Pixels, *, frame_time: float) -> ViewHash:
+    """Hash one video frame at its own size, bit for bit as the reference's vPDQ does."""
+    found, quality = _reference_hash(pixels)
+    return ViewHash(found, quality, frame_time=frame_time)
 
 
 def distance(one: bytes, other: bytes) -> int:
@@ -81,7 +79,7 @@ def distance(one: bytes, other: bytes) -> int:
 
 
 def is_repeat(views: Sequence[ViewHash], last: Sequence[ViewHash]) -> bool:
-    """Whether a frame says nothing new beside the last one kept."""
+    """Whether a picture says nothing new beside the last one kept."""
     return distance(views[0].hash, last[0].hash) <= REPEAT_BITS
 
 
@@ -96,7 +94,7 @@ def _hash_corners(
     identity, quality = _reference_hash(corners[0])
     if quality < MATCHABLE_QUALITY:
         quality = max(quality, _stretched_quality(corners[0]))
-    # A frame, or a picture that was not shrunk, is one array four times over.
+    # A picture that was not shrunk is one array four times over.
     lumas = {id(pixels): _luma(pixels) for pixels in corners}
     turned = dihedral_hashes([lumas[id(pixels)] for pixels in corners])
     return [

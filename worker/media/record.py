@@ -13,8 +13,8 @@ from worker.media.limits import UNSUPPORTED_REASONS, Limits, Reason
 from worker.media.sniff import Format
 from worker.media.views import CODES, DIHEDRAL, NAMES, PLAIN_VIEWS
 
-_MAGIC = b"HWR3"
-_HEADER = struct.Struct("<4sBBBxIIdI")
+_MAGIC = b"HWR4"
+_HEADER = struct.Struct("<4sBBBxIIdII")
 _HASH = struct.Struct("<32sBBxxd8h4B")
 _KINDS = (Kind.IMAGE, Kind.VIDEO, Kind.UNSUPPORTED, Kind.UNSCANNABLE)
 _REASONS = ("", *Reason)
@@ -35,10 +35,14 @@ class RecordError(ValueError):
 
 def longest(format_: Format, limits: Limits) -> int:
     """Bytes of the longest record a healthy child can write for an object of this format."""
+    return _HEADER.size + (_most_hashes(format_, limits) + limits.video_bank_frames) * _HASH.size
+
+
+def _most_hashes(format_: Format, limits: Limits) -> int:
     frames = limits.image_frames if format_.kind is Kind.IMAGE else limits.video_frames
     views = PLAIN_VIEWS if format_.kind is Kind.IMAGE else len(DIHEDRAL)
     edited = limits.edited_views if format_.kind is Kind.IMAGE else 0
-    return _HEADER.size + (frames * views + edited) * _HASH.size
+    return frames * views + edited
 
 
 def pack(media: HashedMedia) -> bytes:
@@ -52,6 +56,7 @@ def pack(media: HashedMedia) -> bytes:
         media.height,
         media.duration,
         len(media.hashes),
+        len(media.vpdq),
     )
     return header + b"".join(
         _HASH.pack(
@@ -61,7 +66,7 @@ def pack(media: HashedMedia) -> bytes:
             _STILL if each.frame_time is None else each.frame_time,
             *pack_placement(each.placement),
         )
-        for each in media.hashes
+        for each in (*media.hashes, *media.vpdq)
     )
 
 
@@ -81,6 +86,7 @@ def parse(untrusted_record: bytes, format_: Format, limits: Limits) -> HashedMed
         untrusted_height,
         untrusted_duration,
         untrusted_count,
+        untrusted_vpdq_count,
     ) = _HEADER.unpack_from(untrusted_record)
     if untrusted_magic != _MAGIC or untrusted_flags > _PARTIAL:
         raise RecordError("header")
@@ -90,15 +96,19 @@ def parse(untrusted_record: bytes, format_: Format, limits: Limits) -> HashedMed
         raise RecordError("size")
     if not _is_time(untrusted_duration):
         raise RecordError("duration")
-    if len(untrusted_record) != _HEADER.size + untrusted_count * _HASH.size:
+    untrusted_counts = untrusted_count + untrusted_vpdq_count
+    if len(untrusted_record) != _HEADER.size + untrusted_counts * _HASH.size:
+        raise RecordError("count")
+    if untrusted_count > _most_hashes(format_, limits) or untrusted_vpdq_count > limits.video_bank_frames:
         raise RecordError("count")
     hashes = tuple(
-        _parse_hash(untrusted_record, _HEADER.size + at * _HASH.size) for at in range(untrusted_count)
+        _parse_hash(untrusted_record, _HEADER.size + at * _HASH.size) for at in range(untrusted_counts)
     )
     media = HashedMedia(
         kind=_KINDS[untrusted_kind],
         reason=_REASONS[untrusted_reason],
-        hashes=hashes,
+        hashes=hashes[:untrusted_count],
+        vpdq=hashes[untrusted_count:],
         partial=untrusted_flags == _PARTIAL,
         width=untrusted_width,
         height=untrusted_height,
@@ -110,12 +120,14 @@ def parse(untrusted_record: bytes, format_: Format, limits: Limits) -> HashedMed
 
 def _check_meaning(media: HashedMedia, format_: Format) -> None:
     """A child can't call media clean that it did not hash, nor call a picture a video."""
+    if any(each.view or each.frame_time is None for each in media.vpdq):
+        raise RecordError("a frame of a bank that is none")
     if media.kind in {Kind.IMAGE, Kind.VIDEO}:
         if media.kind is not format_.kind or not media.originals or (media.reason and not media.partial):
             raise RecordError("hashed without hashes, or of another kind")
         return
     unsupported = media.reason in UNSUPPORTED_REASONS
-    if media.hashes or not media.reason or unsupported is not (media.kind is Kind.UNSUPPORTED):
+    if media.hashes or media.vpdq or not media.reason or unsupported is not (media.kind is Kind.UNSUPPORTED):
         raise RecordError("refusal")
 
 

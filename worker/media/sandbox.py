@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -86,15 +87,7 @@ def read_record(untrusted_record: bytes, format_: Format, limits: Limits) -> Has
     except record.RecordError as fault:
         _log.warning("sandbox_record_refused", fault=str(fault))
         return refused(Reason.CRASHED)
-    return HashedMedia(
-        kind=media.kind,
-        reason=media.reason,
-        hashes=with_complements(media.hashes),
-        partial=media.partial,
-        width=media.width,
-        height=media.height,
-        duration=media.duration,
-    )
+    return replace(media, hashes=with_complements(media.hashes))
 
 
 class _Zygote:

@@ -17,7 +17,7 @@ import av.video.stream
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from worker.domain import HashedMedia, Kind, ViewHash
-from worker.media import pdq
+from worker.media import frames, pdq
 from worker.media.container import open_container
 from worker.media.covers import Covers
 from worker.media.limits import Limits, Reason, RefusalError
@@ -52,8 +52,10 @@ _CODECS = frozenset(
         "msmpeg4v3",
     }
 )
-_CONVERSION = Interpolation.POINT | Interpolation.ACCURATE_RND
-"""Bit for bit the colours that the published vPDQ hashes were made from; without exact rounding dim frames drift."""
+_EXACT = Interpolation.POINT | Interpolation.ACCURATE_RND
+_EXACT_SIDE = 16
+"""Bit for bit the colours that the published vPDQ hashes were made from: rounded exactly where the width is a multiple
+of this, and as FFmpeg's plain C code does where it is not. Dim frames drift by up to 74 bits otherwise."""
 _FALLBACK_FPS = 25.0
 _MOST_FRAMES_APART = 120
 """A frame is hashed at least this often, whatever the timestamps claim."""
@@ -61,8 +63,8 @@ _MOST_READ_FAULTS = 100
 _THRIFTY_SHARE = 0.5
 """Of the CPU or wall budget; beyond it only keyframes are decoded."""
 _LAST_SHARE = 0.9
-_FILL = 0.9
-"""Of the frames that may be kept, for what the container claims; claims are rarely exact."""
+_FINEST_INTERVAL = 1 / 64
+"""Seconds between kept frames from which thinning starts where every frame is looked at."""
 _LEAST_SHARE = 0.5
 """Of the packets or of the claimed seconds: with less of a video seen it is not cleared."""
 _NOT_MISSED = 1.0
@@ -71,7 +73,7 @@ _LONGEST_SECONDS = 10 * 365 * 86_400.0
 
 
 class _Budget:
-    """What is left to spend: CPU, wall clock, decoded frames and pixels, kept hashes."""
+    """What is left to spend: CPU, wall clock, decoded frames and pixels, places for covers."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -79,7 +81,7 @@ class _Budget:
         self._wall = time.monotonic()
         self.frames = 0
         self.pixels = 0
-        self.kept = 0
+        self.covers = 0
 
     def _share(self) -> tuple[float, float]:
         return (
@@ -98,7 +100,7 @@ class _Budget:
             return Reason.CPU_LIMIT
         if wall > _LAST_SHARE:
             return Reason.WALL_LIMIT
-        if self.kept >= self._limits.video_frames or self.frames >= self._limits.video_decoded_frames:
+        if self.frames >= self._limits.video_decoded_frames:
             return Reason.FRAME_LIMIT
         if self.pixels >= self._limits.video_decoded_pixels:
             return Reason.PIXEL_LIMIT
@@ -107,13 +109,24 @@ class _Budget:
 
 @dataclass(slots=True)
 class _Sampler:
-    """Which frames of one stream are hashed, and what was found."""
+    """Which frames of one stream are hashed, and what was found.
+
+    For look-ups every frame that moved is wanted, up to a rate: a bank's frames are a second apart, and in a moving
+    picture the frames beside them are already too far from them. When there are too many, they are thinned to twice
+    the interval, so that a container's claims about itself decide nothing.
+    """
 
     start: float
     fallback_step: float
     interval: float
+    places: int
+    """Frames that may be kept for look-ups."""
+    step: int
+    """Every so many frames one goes into a bank's vPDQ; 0 where the stream is not the one that vPDQ reads."""
+    bank_places: int
     colours: VideoReformatter = field(default_factory=VideoReformatter)
-    hashes: list[ViewHash] = field(default_factory=list)
+    kept: list[list[ViewHash]] = field(default_factory=list)
+    vpdq: list[ViewHash] = field(default_factory=list)
     last: list[ViewHash] = field(default_factory=list)
     seen: int = 0
     due: float = 0.0
@@ -121,6 +134,8 @@ class _Sampler:
     until: float = 0.0
     """How far the frames reach that were seen, in seconds."""
     skipped: int = 0
+    thrifty: bool = False
+    """Only keyframes are decoded: counting them says nothing any more."""
 
     def time_of(self, frame: av.VideoFrame) -> float:
         """Seconds from the start; counted where the frame has no usable timestamp."""
@@ -139,6 +154,24 @@ class _Sampler:
         if wanted and self.interval:
             self.due = (seconds // self.interval + 1) * self.interval
         return wanted
+
+    def selects(self, seconds: float) -> bool:
+        """Whether vPDQ selects the frame that was seen last: by count, however long each was shown."""
+        if not self.step or len(self.vpdq) >= self.bank_places:
+            return False
+        if self.thrifty:
+            return not self.vpdq or seconds >= (self.vpdq[-1].frame_time or 0.0) + 1
+        return (self.seen - 1) % self.step == 0
+
+    def keep(self, views: list[ViewHash]) -> None:
+        self.last = views
+        self.kept.append(views)
+        while len(self.kept) > self.places:
+            self.interval = max(self.interval * 2, _FINEST_INTERVAL)
+            first: dict[float, list[ViewHash]] = {}
+            for each in self.kept:
+                first.setdefault((each[0].frame_time or 0.0) // self.interval, each)
+            self.kept = list(first.values())
 
 
 @dataclass(slots=True)
@@ -172,21 +205,13 @@ def _hash_streams(container: av.container.InputContainer, limits: Limits) -> Has
     if not chosen.films and not chosen.covers:
         raise RefusalError(chosen.missed or Reason.NO_VIDEO_STREAM)
     duration = _duration(container)
-    interval = _interval(duration * len(chosen.films), limits)
-    samplers = {
-        stream.index: _Sampler(
-            start=float((stream.start_time or 0) * (stream.time_base or 0)),
-            fallback_step=1 / max(float(stream.average_rate or _FALLBACK_FPS), 0.001),
-            interval=interval,
-        )
-        for stream in chosen.films
-    }
+    samplers = _samplers(chosen, limits)
     covers = Covers(limits)
     decoded = _decode(container, chosen, samplers, covers, limits)
-    hashes = covers.hashes + sorted(
-        (each for sampler in samplers.values() for each in sampler.hashes),
-        key=lambda each: each.frame_time or 0.0,
-    )
+    # One stream after another: matching looks at a stream's frames in their order.
+    hashes = covers.hashes + [
+        each for sampler in samplers.values() for views in sampler.kept for each in views
+    ]
     if not hashes:
         raise RefusalError(decoded.cut or chosen.missed or covers.missed or Reason.BROKEN)
     seen = 1.0 if decoded.cut or decoded.thrifty else _seen_share(container, chosen.films, samplers)
@@ -205,7 +230,33 @@ def _hash_streams(container: av.container.InputContainer, limits: Limits) -> Has
         width=shown.codec_context.width,
         height=shown.codec_context.height,
         duration=min(max(duration, last), _LONGEST_SECONDS),
+        vpdq=tuple(each for sampler in samplers.values() for each in sampler.vpdq),
     )
+
+
+def _samplers(chosen: _Chosen, limits: Limits) -> dict[int, _Sampler]:
+    """A sampler for each stream; covers, where there are any, have places of their own."""
+    interval = 1 / limits.video_rate if limits.video_rate else 0.0
+    places = limits.video_frames - _cover_places(chosen, limits)
+    samplers = {}
+    for at, stream in enumerate(chosen.films):
+        rate = float(stream.average_rate or stream.base_rate or _FALLBACK_FPS)
+        samplers[stream.index] = _Sampler(
+            start=float((stream.start_time or 0) * (stream.time_base or 0)),
+            fallback_step=1 / max(rate, 0.001),
+            interval=interval,
+            places=max(1, places // len(chosen.films)),
+            # As the reference: the first stream's frames, at their number a second without its fraction.
+            step=0 if at else max(1, int(rate)),
+            bank_places=limits.video_bank_frames,
+        )
+    return samplers
+
+
+def _cover_places(chosen: _Chosen, limits: Limits) -> int:
+    if not chosen.films:
+        return limits.video_frames
+    return min(limits.image_frames, limits.video_frames // 2) if chosen.covers else 0
 
 
 def _choose(container: av.container.InputContainer, limits: Limits) -> _Chosen:
@@ -271,7 +322,7 @@ def _decode(
         so_far.read += 1
         sampler = samplers.get(packet.stream.index)
         if sampler is None:
-            budget.kept += covers.take(packet, limits.video_frames - budget.kept)
+            budget.covers += covers.take(packet, _cover_places(chosen, limits) - budget.covers)
             continue
         frames, intact = _frames_of(cast("av.Packet[av.video.stream.VideoStream]", packet))
         so_far.lost += not intact
@@ -287,6 +338,7 @@ def _decode(
                 so_far.thrifty = True
                 for stream in chosen.films:
                     stream.codec_context.skip_frame = "NONKEY"
+                    samplers[stream.index].thrifty = True
     return so_far
 
 
@@ -321,34 +373,36 @@ def _seen_share(
 
 
 def _take(frame: av.VideoFrame, sampler: _Sampler, budget: _Budget) -> bool:
-    """Hash the frame if it is wanted and new; whether it is undamaged."""
+    """Hash the frame if a bank would hold it, or if it is wanted and new; whether it is undamaged."""
     budget.frames += 1
     budget.pixels += frame.width * frame.height
     seconds = sampler.time_of(frame)
-    if not sampler.wants(seconds):
+    selected, wanted = sampler.selects(seconds), sampler.wants(seconds)
+    if not selected and not wanted:
         return not frame.is_corrupt
     try:
-        # By default the conversion starts a thread a core; the child may start none.
-        shown = sampler.colours.reformat(frame, format="rgb24", interpolation=_CONVERSION, threads=1)
+        views = frames.hash_frame(frames.luma_of(frame, sampler.colours), frame_time=seconds)
+        if selected:
+            views[0] = _vpdq_frame(frame, sampler, seconds)
     except av.error.FFmpegError:
         return False
-    views = pdq.hash_frame(cast(pdq.Pixels, shown.to_ndarray()), frame_time=seconds)
-    if not sampler.last or not pdq.is_repeat(views, sampler.last):
-        sampler.last = views
-        sampler.hashes += views
-        budget.kept += 1
+    # A bank's frame is kept in any case: who looks at the hashes finds there what a bank would hold.
+    if selected or not sampler.last or not frames.is_repeat(views, sampler.last):
+        sampler.keep(views)
     return not frame.is_corrupt
+
+
+def _vpdq_frame(frame: av.VideoFrame, sampler: _Sampler, seconds: float) -> ViewHash:
+    """Hash a frame as a bank does, and put it with those of the video that a bank would hold."""
+    rounding = Interpolation.POINT if frame.width % _EXACT_SIDE else _EXACT
+    # By default the conversion starts a thread a core; the child may start none.
+    shown = sampler.colours.reformat(frame, format="rgb24", interpolation=rounding, threads=1)
+    found = pdq.vpdq_frame(cast(pdq.Pixels, shown.to_ndarray()), frame_time=seconds)
+    sampler.vpdq.append(found)
+    return found
 
 
 def _duration(container: av.container.InputContainer) -> float:
     """Seconds that the container claims; 0 where it claims nothing usable."""
     claimed = (container.duration or 0) / 1_000_000
     return claimed if 0 < claimed <= _LONGEST_SECONDS else 0.0
-
-
-def _interval(claimed_duration: float, limits: Limits) -> float:
-    """Seconds between hashed frames; wider where the claimed duration would not fit the frame budget."""
-    if not limits.video_rate:
-        return 0.0
-    most = limits.video_frames * _FILL
-    return max(1 / limits.video_rate, min(claimed_duration, limits.video_seconds) / most)

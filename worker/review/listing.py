@@ -13,8 +13,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from bank_sync.bank import BankEntry
+from worker.domain import Region
 from worker.media.views import WORDS
 from worker.operate.uploads import HistoryLine, UploadLine, history_of, uploads_of_content
+from worker.review.drawing import Drawing, draw
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 
 
@@ -30,6 +32,13 @@ class MatchLine:
     effect: str
     withdrawn: bool
     dismissed: bool
+    region: Region | None = None
+    """The part of the upload in which it was found."""
+
+    @property
+    def drawing(self) -> Drawing | None:
+        """The region in a frame; None where the match is of the whole."""
+        return draw(self.region) if self.region else None
 
     @property
     def view_words(self) -> str:
@@ -148,6 +157,7 @@ def _lines(session: Session, reviews: Sequence[Review]) -> list[ReviewLine]:
                 match.effect,
                 withdrawn=not live,
                 dismissed=match.dismissed_by is not None,
+                region=_region(match.region),
             )
         )
     return [
@@ -168,3 +178,10 @@ def _lines(session: Session, reviews: Sequence[Review]) -> list[ReviewLine]:
         )
         for review in reviews
     ]
+
+
+def _region(stored: Sequence[float] | None) -> Region | None:
+    if stored is None:
+        return None
+    left, top, width, height = stored
+    return left, top, width, height

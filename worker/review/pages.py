@@ -225,6 +225,11 @@ def _when(moment: datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
+def _frame_time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds, 1), 60)
+    return f"{minutes:.0f} min {rest:04.1f} s" if minutes else f"{rest:.1f} s"
+
+
 def _templates() -> Environment:
     made = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
@@ -235,6 +240,7 @@ def _templates() -> Environment:
     )
     made.filters["age"] = words
     made.filters["when"] = _when
+    made.filters["frame_time"] = _frame_time
     made.globals["states"] = [state.value for state in State]
     return made
 

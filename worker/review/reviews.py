@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from bank_sync import feedback
 from bank_sync.bank import Feedback
 from bank_sync.own_bank import add_own, remove_own
-from bank_sync.signals import PDQ, VIDEO_MD5
+from bank_sync.signals import MAX_TIME, PDQ, VIDEO_MD5, VPDQ, Frame, pack_frames
 from config.database import Sessions
 from config.errors import HashwardenError
 from config.policy import PolicySettings
@@ -188,14 +188,18 @@ def _say_nothing_more(session: Session, content: Content, matched: Sequence[Matc
 
 
 def _add_to_own_bank(session: Session, content: Content, origins: Sequence[int], source: str) -> None:
-    if content.kind == Kind.VIDEO:
-        if content.md5 is not None:
-            add_own(session, VIDEO_MD5, content.md5, 100, origins, source=source)
-        return
+    """A video's MD5 and its frames as one vPDQ; the hash of a picture, and of each that it shows in turn."""
+    if content.kind == Kind.VIDEO and content.md5 is not None:
+        add_own(session, VIDEO_MD5, content.md5, 100, origins, source=source)
+    frames = []
     for view in content.fingerprint or []:
-        if view["quality"] >= OWN_QUALITY:
-            signal = bytes.fromhex(view["hash"])
-            add_own(session, PDQ, signal, view["quality"], origins, source=source)
+        found, quality, time = bytes.fromhex(view["hash"]), view["quality"], view["time"]
+        if view.get("signal_type") == VPDQ:
+            frames.append(Frame(found, quality, min(time, MAX_TIME)))
+        elif content.kind != Kind.VIDEO and quality >= OWN_QUALITY:
+            add_own(session, PDQ, found, quality, origins, source=source)
+    if any(frame.quality >= OWN_QUALITY for frame in frames):
+        add_own(session, VPDQ, pack_frames(frames), 100, origins, source=source)
 
 
 def _move_uploads(

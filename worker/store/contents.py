@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from bank_sync.bank import BankEntry
-from worker.domain import Effect, HashedMedia, Kind, Match, Memory, Verdict
+from bank_sync.signals import PDQ, VPDQ
+from worker.domain import Effect, HashedMedia, Kind, Match, Memory, Verdict, ViewHash
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 
 
@@ -117,13 +118,25 @@ def record_matches(session: Session, content: Content, matches: Iterable[Match],
 
 
 def keep_fingerprint(content: Content, media: HashedMedia) -> None:
-    """Stores the content's own hashes: done only for contents with a review, for the own bank."""
-    if content.fingerprint and not media.originals:
-        return
-    content.fingerprint = [
-        {"hash": view.hash.hex(), "quality": view.quality, "time": view.frame_time}
-        for view in media.originals
+    """Stores what the own bank is given when the content is confirmed; done only for contents with a review.
+
+    Of a video that is the frames that vPDQ selects, of a picture that carries a film its stills and those.
+    """
+    stills: tuple[ViewHash, ...] = ()
+    if media.kind is not Kind.VIDEO:
+        stills = tuple(view for view in media.originals if view.frame_time is None or not media.vpdq)
+    found = [
+        {
+            "signal_type": signal_type,
+            "hash": view.hash.hex(),
+            "quality": view.quality,
+            "time": view.frame_time,
+        }
+        for signal_type, views in ((PDQ, stills), (VPDQ, media.vpdq))
+        for view in views
     ]
+    # A scan that failed takes nothing away from what an earlier one found.
+    content.fingerprint = found or content.fingerprint or []
 
 
 def open_review(session: Session, content: Content, *, cause: str, priority: int) -> Review:

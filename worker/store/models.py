@@ -165,7 +165,7 @@ class Content(Base):
     size: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     kind: Mapped[Kind] = mapped_column(Text)
     fingerprint: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
-    """Hashes of the content as it is, kept only while it has a match: what the own bank is given."""
+    """Kept only for a content with a review: what the own bank is given, each hash with its signal type."""
     created_at: Mapped[datetime] = _now()
 
     uploads: Mapped[list[Upload]] = relationship(back_populates="content")

@@ -25,7 +25,19 @@ def test_comments_and_blank_lines_are_skipped_and_lines_counted_from_one(tmp_pat
     ]
 
 
-@pytest.mark.parametrize("bad", ["pdq 00", "nothing", "photodna abc", "0f" * 32, f"{PDQ_LINE} extra"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "pdq 00",
+        "nothing",
+        "vpdq []",
+        'vpdq ["00,100,0"]',
+        "vpdq " + "0f" * 32,
+        "photodna abc",
+        "0f" * 32,
+        f"{PDQ_LINE} extra",
+    ],
+)
 def test_a_bad_line_is_named_by_its_number_and_not_quoted(tmp_path: Path, bad: str) -> None:
     path = _file(tmp_path, f"{PDQ_LINE}\n{bad}\n")
     with pytest.raises(BankFileError, match="Line 2 of") as caught:
@@ -65,5 +77,8 @@ def test_a_file_becomes_an_epoch_whose_entries_are_its_line_numbers(tmp_path: Pa
         (0, 2, 0, None),
         (1, 3, 0, 1.5),
     ]
+    hashes, times = epoch.frames_of(3)
+    assert (hashes.tolist(), times.tolist()) == ([[0xFF] * 32], [1.5])
+    assert len(epoch.frames_of(2)[0]) == 0
     assert epoch.search_md5(b"\x02" * 16) == [4]
     assert epoch.search_md5(b"\x03" * 16) == []

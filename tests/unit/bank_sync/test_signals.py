@@ -53,6 +53,14 @@ def test_vpdq_packs_without_loss(given_frames: list[Frame]) -> None:
     assert parse(VPDQ, write(VPDQ, packed)) == packed
 
 
+def test_vpdq_is_read_as_either_tool_writes_it() -> None:
+    """python-threatexchange prints three significant digits of a time; vPDQ's own lines begin with the frame."""
+    hash_ = "0f" * 32
+    expected = pack_frames([Frame(bytes.fromhex(hash_), 100, 1230.0)])
+    assert parse(VPDQ, json.dumps([f"{hash_},100,1.23e+03"])) == expected
+    assert parse(VPDQ, json.dumps([f"36900,100,{hash_},1230.0"])) == expected
+
+
 @pytest.mark.parametrize(
     ("signal_type", "text"),
     [
@@ -76,6 +84,10 @@ def test_vpdq_packs_without_loss(given_frames: list[Frame]) -> None:
         (VPDQ, json.dumps(["0" * 64 + ",50,1e39"])),
         (VPDQ, json.dumps(["0" * 64 + ",50"])),
         (VPDQ, json.dumps([3])),
+        (VPDQ, json.dumps([{"hash": "0" * 64, "quality": 50, "time": 0}])),
+        (VPDQ, json.dumps(["x,50," + "0" * 64 + ",0"])),
+        (VPDQ, json.dumps(["0,50," + "0" * 64 + ",0,0"])),
+        (VPDQ, json.dumps(["0" * 64 + ",fifty,0"])),
         ("photodna", "0" * 64),
     ],
 )

@@ -73,8 +73,9 @@ def test_the_limits_are_the_codes() -> None:
     rule, limits = RuleSettings(), Limits()
     assert f"within {rule.radius} of 256 bits at quality {rule.min_quality} or more" in page
     assert f"within {rule.low_quality_radius} bits only" in page
-    assert limits.video_rate == 2.0
-    assert f"two frames a second for {limits.video_full_seconds / 60:.0f} minutes" in page
+    assert f"up to {limits.video_rate:.0f} frames a second" in page
+    assert limits.video_frames >= 4 * limits.video_full_seconds
+    assert f"at least four for {limits.video_full_seconds / 60:.0f} minutes" in page
     assert f"up to {limits.video_frames:,} distinct frames" in page
     assert f"up to {limits.image_frames} frames are hashed" in page
     media = load_settings().media

@@ -72,12 +72,34 @@ def test_a_record_that_no_healthy_child_writes_is_refused(media: HashedMedia, fo
 
 
 def test_a_record_longer_than_the_budget_of_frames_is_refused() -> None:
-    few = Limits(video_frames=1)
+    few = Limits(video_frames=1, video_bank_frames=0)
     frames = tuple(ViewHash(bytes(32), 100, "", float(at)) for at in range(9))
     clip = dataclasses.replace(_CLIP, hashes=frames)
     assert len(pack(clip)) > longest(Format.MP4, few)
     with pytest.raises(RecordError):
         parse(pack(clip), Format.MP4, few)
+
+
+def test_frames_to_look_up_and_frames_of_a_bank_have_budgets_of_their_own() -> None:
+    limits = Limits(video_frames=1, video_bank_frames=8)
+    frames = tuple(ViewHash(bytes(32), 100, "", float(at)) for at in range(9))
+    for clip in (
+        dataclasses.replace(_CLIP, hashes=frames, vpdq=frames[:1]),
+        dataclasses.replace(_CLIP, hashes=frames[:1], vpdq=frames),
+    ):
+        assert len(pack(clip)) <= longest(Format.MP4, limits)
+        with pytest.raises(RecordError):
+            parse(pack(clip), Format.MP4, limits)
+    sound = dataclasses.replace(_CLIP, hashes=frames[:8], vpdq=frames[:8])
+    assert parse(pack(sound), Format.MP4, limits) == sound
+
+
+@pytest.mark.parametrize(
+    "frame", [ViewHash(bytes(32), 100, "rotate_90", 1.0), ViewHash(bytes(32), 100)], ids=["turned", "still"]
+)
+def test_a_frame_of_a_bank_is_one_as_it_is(frame: ViewHash) -> None:
+    with pytest.raises(RecordError):
+        parse(pack(dataclasses.replace(_CLIP, vpdq=(frame,))), Format.MP4, _LIMITS)
 
 
 @given(st.binary(max_size=400), st.sampled_from(list(Format)))

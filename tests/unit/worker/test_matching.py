@@ -1,7 +1,7 @@
 """Matching: radius, quality, liveness, and the closest view of each entry."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ class Hit:
     query: int
     entry_id: int
     distance: int
+    frame_time: float | None = None
 
 
 class PlainIndex:
@@ -41,6 +42,9 @@ class PlainIndex:
                 if distance <= radius:
                     hits.append(Hit(row, entry_id, distance))
         return hits
+
+    def frames_of(self, entry_id: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        raise AssertionError(f"entry {entry_id} is no video")
 
     def search_md5(self, md5: bytes) -> Sequence[int]:
         return self._md5s.get(md5, [])
@@ -172,3 +176,113 @@ def test_a_frame_tells_its_time() -> None:
     )
     (found,) = find_matches(video, None, index, known(entry(1)), POLICY, BANKS)
     assert found.frame_time == 2.5
+
+
+class FilmIndex(PlainIndex):
+    """A bank of one video, entry 9: a frame a second, each of another scene."""
+
+    def __init__(self, scenes: Sequence[bytes]) -> None:
+        super().__init__({})
+        self._scenes = scenes
+
+    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> Sequence[Hit]:
+        return [
+            Hit(hit.query, 9, hit.distance, float(second))
+            for second, scene in enumerate(self._scenes)
+            for hit in PlainIndex({9: scene}).search_pdq(queries, radius)
+        ]
+
+    def frames_of(self, entry_id: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        assert entry_id == 9
+        hashes = np.frombuffer(b"".join(self._scenes), dtype=np.uint8).reshape(-1, 32)
+        return hashes, np.arange(len(self._scenes), dtype=np.float32)
+
+
+SCENES = [bytes(np.random.default_rng(at).bytes(32)) for at in range(40)]
+FILM = replace(entry(9), signal_type="vpdq")
+
+
+def video(scenes: Sequence[bytes]) -> HashedMedia:
+    frames = [ViewHash(scene, 100, "", float(second)) for second, scene in enumerate(scenes)]
+    return HashedMedia(kind=Kind.VIDEO, hashes=tuple(frames), duration=float(len(scenes)))
+
+
+def test_a_video_is_held_by_the_share_that_agrees_and_flagged_under_it() -> None:
+    index, entries = FilmIndex(SCENES[:10]), known(FILM)
+    (whole,) = find_matches(video(SCENES[:10]), None, index, entries, POLICY, BANKS)
+    assert (whole.effect, whole.signal_type, whole.frame_time) == (Effect.HOLD, "vpdq", 0.0)
+    (half,) = find_matches(video([*SCENES[20:40], *SCENES[:4]]), None, index, entries, POLICY, BANKS)
+    assert (half.effect, half.frame_time) == (Effect.FLAG, 20.0)
+    one = find_matches(video([*SCENES[20:40], SCENES[0]]), None, index, entries, POLICY, BANKS)
+    assert one == ()
+
+
+def test_a_video_that_agrees_only_within_the_review_radius_is_flagged() -> None:
+    far = video([turned(scene, 35) for scene in SCENES[:10]])
+    (found,) = find_matches(far, None, FilmIndex(SCENES[:10]), known(FILM), POLICY, BANKS)
+    assert (found.effect, found.distance) == (Effect.FLAG, 35)
+
+
+def test_a_still_is_held_by_any_frame_of_a_banks_video() -> None:
+    still = picture(ViewHash(SCENES[4], 100, "flip_horizontal"))
+    (found,) = find_matches(still, None, FilmIndex(SCENES[:10]), known(FILM), POLICY, BANKS)
+    assert (found.effect, found.view, found.frame_time) == (Effect.HOLD, "flip_horizontal", None)
+
+
+def test_a_withdrawn_video_does_not_match() -> None:
+    gone = known(replace(FILM, live=False))
+    assert find_matches(video(SCENES[:10]), None, FilmIndex(SCENES[:10]), gone, POLICY, BANKS) == ()
+
+
+class CountedIndex(FilmIndex):
+    """Counts the queries."""
+
+    asked = 0
+
+    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> Sequence[Hit]:
+        self.asked += len(queries)
+        return super().search_pdq(queries, radius)
+
+
+def dense(view: str, scenes: Sequence[bytes], rate: int = 20) -> HashedMedia:
+    """So many frames a second, one of them a scene as `view` shows it; in all other views nothing known is seen."""
+    noise = np.random.default_rng(99)
+    frames = [
+        ViewHash(scene if (shown, part) == (view, 1) else noise.bytes(32), 100, shown, second + part / rate)
+        for second, scene in enumerate(scenes)
+        for part in range(rate)
+        for shown in ("", "complement", "flip_horizontal")
+    ]
+    return HashedMedia(kind=Kind.VIDEO, hashes=tuple(frames), duration=float(len(scenes)))
+
+
+def test_turned_forms_between_quarters_of_a_second_are_looked_up_when_one_was_met() -> None:
+    index = CountedIndex(SCENES[:10])
+    mirrored = dense("flip_horizontal", SCENES[:10])
+    assert find_matches(mirrored, None, index, known(FILM), POLICY, BANKS) == ()
+    assert index.asked == 10 * (20 + 4 * 2)
+
+    first = replace(mirrored.hashes[2], hash=SCENES[0])
+    met = replace(mirrored, hashes=(*mirrored.hashes[:2], first, *mirrored.hashes[3:]))
+    (found,) = find_matches(met, None, index, known(FILM), POLICY, BANKS)
+    assert (found.view, found.effect) == ("flip_horizontal", Effect.HOLD)
+
+
+def test_a_turned_film_beside_another_one_is_met() -> None:
+    """Two streams of one file: each has its quarters of a second."""
+    mirrored = dense("flip_horizontal", SCENES[:10], rate=4)
+    decoy = dense("", SCENES[20:30], rate=4)
+    both = replace(mirrored, hashes=(*decoy.hashes, *mirrored.hashes))
+    (found,) = find_matches(both, None, FilmIndex(SCENES[:10]), known(FILM), POLICY, BANKS)
+    assert found.view == "flip_horizontal"
+
+
+def test_every_frame_as_it_is_is_looked_up() -> None:
+    (found,) = find_matches(dense("", SCENES[:10]), None, FilmIndex(SCENES[:10]), known(FILM), POLICY, BANKS)
+    assert (found.view, found.effect) == ("", Effect.HOLD)
+
+
+def test_an_animated_picture_is_held_by_any_of_its_frames() -> None:
+    animated = replace(video([*SCENES[20:23], SCENES[0]]), kind=Kind.IMAGE)
+    (found,) = find_matches(animated, None, FilmIndex(SCENES[:10]), known(FILM), POLICY, BANKS)
+    assert (found.effect, found.frame_time) == (Effect.HOLD, 3.0)
