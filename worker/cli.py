@@ -38,6 +38,7 @@ COMMANDS = {
     "doctor": _Place("worker.commands.operate:doctor", "Prove that what is relied on works here.", _START),
     "hash": _Place("worker.commands.media:hash_command", "Hash pictures and videos.", _MEDIA),
     "match": _Place("worker.commands.media:match", "Look files up in a bank file.", _MEDIA),
+    "bench": _Place("worker.commands.bench:bench", "Measure what is found and what it costs.", _MEDIA),
     "reviews": _Place("worker.commands.review:reviews", "List what a person has to decide.", _OPERATE),
     "decide": _Place("worker.commands.review:decide", "Decide a review.", _OPERATE),
     "uploads": _Place("worker.commands.review:uploads", "List uploads, or one with its history.", _OPERATE),

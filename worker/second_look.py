@@ -16,7 +16,7 @@ from worker.matching import SignalIndex
 from worker.media.edited import WHOLE, placed
 from worker.media.views import DIHEDRAL
 
-_NEAR = 62
+NEAR = 62
 """Bits from which a coarse view is worth a closer look. Of a million unrelated hashes about one comes as near."""
 _LOOKS = 3
 _GIVE_UP = (56, 50)
@@ -30,7 +30,7 @@ _READ = 200
 """Views of one entry among which its seeds are chosen."""
 
 LookCloser = Callable[[CloserLook], HashedMedia]
-_Near = dict[int, list[tuple[int, ViewHash]]]
+_Nearby = dict[int, list[tuple[int, ViewHash]]]
 """By entry: distances and views, the nearest first."""
 
 
@@ -68,19 +68,19 @@ def second_look(
     return replace(media, hashes=(*plain, *kept.values()))
 
 
-def _search(index: SignalIndex, views: Sequence[ViewHash]) -> _Near:
+def _search(index: SignalIndex, views: Sequence[ViewHash]) -> _Nearby:
     if not views:
         return {}
     queries = np.frombuffer(b"".join(view.hash for view in views), dtype=np.uint8).reshape(-1, 32)
-    near: _Near = {}
-    for hit in index.search_pdq(queries, _NEAR):
+    near: _Nearby = {}
+    for hit in index.search_pdq(queries, NEAR):
         near.setdefault(hit.entry_id, []).append((hit.distance, views[hit.query]))
     for found in near.values():
         found.sort(key=lambda each: each[0])
     return near
 
 
-def _best(near: _Near, radius: int) -> dict[int, ViewHash]:
+def _best(near: _Nearby, radius: int) -> dict[int, ViewHash]:
     return {entry: found[0][1] for entry, found in near.items() if found[0][0] <= radius}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from worker.domain import CloserLook, Cover, Placement
 from worker.media.axis import GRID
 from worker.media.canvas import RIMS, Canvas, Numbers, coefficients
-from worker.media.edited import Batch, fill, tile_quality
+from worker.media.edited import Batch, fill, is_page, tile_quality
 from worker.media.views import turn_of, view_name
 
 _VIEWS = 420
@@ -35,6 +35,8 @@ def look_closer(canvas: Canvas, closer: CloserLook, quality: int) -> list[Batch]
         draw = np.random.default_rng(look)
         corners = _moved(np.asarray(seed.corners, dtype=np.float64).reshape(4, 2), _STEPS[look], draw)
         tiles = canvas.tiles(corners, draw.integers(0, RIMS, size=(_VIEWS, 2)))
+        if is_page(tiles[0]):
+            continue
         # A part without structure looks like many others.
         of_seed = min(quality, tile_quality(tiles[0]))
         covers = _covers(seed.cover, look, draw)

@@ -7,6 +7,7 @@ from worker.domain import CloserLook, Profile, ViewHash
 from worker.media.axis import centred_blur
 from worker.media.canvas import Canvas
 from worker.media.closer import look_closer
+from worker.media.edited import is_page
 from worker.media.fills import filled
 from worker.media.parts import parts
 from worker.media.pdq import picture_luma
@@ -24,7 +25,8 @@ def hash_copies(
 
     With `closer`, the fine views around its seeds instead of the profile's.
 
-    A picture without structure or under 64 pixels is not guessed at: its views would look like anything. One that is
+    A picture without structure or under 64 pixels is not guessed at: its views would look like anything. Of a page only
+    the pictures in it are. One that is
     not opaque is taken without its alpha channel, as the banks' reference does.
     """
     if profile is Profile.PLAIN or quality < _LEAST_QUALITY or min(image.size) < _LEAST_SIDE:
@@ -37,8 +39,10 @@ def hash_copies(
     canvas = Canvas(blurred)
     if closer is not None:
         return [view for batch in look_closer(canvas, closer, quality) for view in batch.hashes()]
-    batches = [
-        *parts(luma, blurred, profile),
+    batches = parts(luma, blurred, profile)
+    if is_page(luma):
+        return [view for batch in batches for view in batch.hashes()]
+    batches += [
         *straightened(canvas, image.width / image.height, quality, profile),
         *uncropped(luma, quality, profile),
         *filled(luma, quality, profile),

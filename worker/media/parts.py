@@ -5,7 +5,7 @@ import numpy as np
 from worker.domain import Profile, Region
 from worker.media.axis import COEFFICIENTS, GRID, Matrix, transform
 from worker.media.dihedral import CORNERS, TURNS
-from worker.media.edited import Batch, placed, tile_quality
+from worker.media.edited import Batch, is_page, placed, tile_quality
 from worker.media.regions import Rectangle, rectangles
 from worker.media.views import DIHEDRAL, view_name
 
@@ -23,7 +23,7 @@ def parts(luma: Matrix, blurred: Matrix, profile: Profile) -> list[Batch]:
     for at, found in enumerate(rectangles(luma, profile)):
         inner = luma[found[0] : found[2], found[1] : found[3]]
         quality = tile_quality(_tile(blurred, found))
-        if quality < _LEAST_QUALITY:
+        if quality < _LEAST_QUALITY or is_page(inner):
             continue
         region = _region(luma, found)
         batches.append(_turned(inner, region, quality))

@@ -1,0 +1,157 @@
+"""`bench`: measures on this machine, prints a table, and with `--json` the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.commands.output import add_row, console, json_option, print_json, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.bench.figures import Figure
+
+_photos = click.option(
+    "--photos",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of photographs; its subfolders count.",
+)
+_limit = click.option("--limit", type=click.IntRange(1), help="Of the photographs take only so many.")
+
+
+@click.group(epilog="Example: hashwarden bench accuracy --photos photos/ --limit 12")
+def bench() -> None:
+    """Measure what is found and what it costs, on this machine and your own pictures.
+
+    Exit codes say whether it ran, not whether it was quick.
+    """
+
+
+@bench.command(epilog="Example: hashwarden bench accuracy --photos photos/ --profile thorough --json")
+@_photos
+@_limit
+@click.option(
+    "--profile",
+    "profiles",
+    multiple=True,
+    type=click.Choice(["plain", "standard", "thorough"]),
+    help="Profile to try; several may be given. All three without it.",
+)
+@click.option("--edit", "edits", multiple=True, help="Edit to try; several may be given. All without it.")
+@click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Processes at once.")
+@json_option
+def accuracy(
+    photos: Path,
+    limit: int | None,
+    profiles: tuple[str, ...],
+    edits: tuple[str, ...],
+    processes: int,
+    as_json: bool,
+) -> None:
+    """Edit photographs in everyday ways and say how many copies are found, and what is matched wrongly.
+
+    Part of the edits and a third of the photographs were not used while the views were made; they are told apart.
+    """
+    from worker.bench.accuracy import figures, measure
+    from worker.bench.edits import EDITS
+    from worker.bench.report import accuracy_rows
+    from worker.domain import Profile
+
+    for edit in edits:
+        if edit not in EDITS:
+            raise click.UsageError(f"There is no edit {edit!r}. Edits: {', '.join(EDITS)}.")
+    tried = [Profile(profile) for profile in profiles] or list(Profile)
+    trials = measure(_pictures(photos, limit), tried, list(edits) or list(EDITS), processes)
+    found = figures(trials)
+    if as_json:
+        _print_report("accuracy", found)
+        return
+    rows = table("Edit", "Photographs", "Profile", "Within 31", "Within review radius", "threatexchange")
+    for row in accuracy_rows(found):
+        add_row(rows, *row)
+    console().print(rows)
+    for figure in found:
+        if figure.metric == "false_matches":
+            profile, count = figure.params["profile"], figure.params["looked_up"]
+            click.echo(f"{profile}: {figure.value:.0f} of {count} uploads matched something unrelated.")
+
+
+@bench.command("hash", epilog="Example: hashwarden bench hash --photos photos/ --limit 6 --json")
+@_photos
+@_limit
+@json_option
+def hash_(photos: Path, limit: int | None, as_json: bool) -> None:
+    """Pictures a second of one core for 12 and 2 megapixel JPEGs, beside python-threatexchange's way."""
+    from worker.bench.costs import TWELVE_MEGAPIXELS, TWO_MEGAPIXELS, hash_figures
+
+    paths = _pictures(photos, limit)
+    found = [each for pixels in (TWELVE_MEGAPIXELS, TWO_MEGAPIXELS) for each in hash_figures(paths, pixels)]
+    _print("hash", found, as_json=as_json)
+
+
+@bench.command(epilog="Example: hashwarden bench views --photos photos/ --limit 6 --json")
+@_photos
+@_limit
+@click.option(
+    "--hashes",
+    type=click.IntRange(1),
+    default=1_000_000,
+    show_default=True,
+    help="Hashes that are looked up in.",
+)
+@json_option
+def views(photos: Path, limit: int | None, hashes: int, as_json: bool) -> None:
+    """CPU of each profile's views of a 2 megapixel JPEG, and of looking them up."""
+    from worker.bench.costs import view_figures
+
+    _print("views", view_figures(_pictures(photos, limit), hashes), as_json=as_json)
+
+
+@bench.command(epilog="Example: hashwarden bench video --videos clips/ --json")
+@click.option(
+    "--videos",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of video files.",
+)
+@json_option
+def video(videos: Path, as_json: bool) -> None:
+    """CPU seconds for a minute of video, at 4 frames a second and by default."""
+    from worker.bench.film import video_figures
+
+    paths = sorted(
+        path for path in videos.iterdir() if path.suffix.lower() in {".mp4", ".mov", ".mkv", ".webm"}
+    )
+    if not paths:
+        raise click.UsageError(f"There is no video in {videos}.")
+    _print("video", video_figures(paths), as_json=as_json)
+
+
+def _pictures(folder: Path, limit: int | None) -> list[Path]:
+    from worker.bench.accuracy import photographs
+
+    found = photographs(folder, limit)
+    if not found:
+        raise click.UsageError(f"There is no photograph in {folder}.")
+    return found
+
+
+def _print(benchmark: str, figures: Sequence[Figure], *, as_json: bool) -> None:
+    if as_json:
+        _print_report(benchmark, figures)
+        return
+    rows = table("Subject", "Metric", "Value", "Unit", "With")
+    for figure in figures:
+        about = ", ".join(f"{name} {value}" for name, value in figure.params.items())
+        add_row(rows, figure.subject, figure.metric, figure.value, figure.unit, about)
+    console().print(rows)
+
+
+def _print_report(benchmark: str, figures: Sequence[Figure]) -> None:
+    from worker.bench.figures import report
+
+    print_json(report(benchmark, figures))
