@@ -74,6 +74,8 @@ def open_container(media: mmap | bytes, limits: Limits) -> av.container.InputCon
                 "ignore_editlist": "1",
             },
             io_open=_deny,
+            # A title of any bytes is no fault of the film.
+            metadata_errors="replace",
             timeout=(_IO_SECONDS, _IO_SECONDS),
         )
     except MemoryError as fault:

@@ -30,7 +30,7 @@ from PIL import (
 )
 
 from worker.domain import CloserLook, HashedMedia, Kind, Profile, ViewHash
-from worker.media import jpeg, pdq, png
+from worker.media import jpeg, pdq, png, tiff
 from worker.media.copies import hash_copies
 from worker.media.limits import Limits, Reason, RefusalError
 from worker.media.sniff import Format
@@ -108,6 +108,8 @@ def hash_picture(
         progressive = jpeg.walk(media, limits).progressive
     if format_ is Format.PNG:
         content, damaged = png.bare(media)
+    elif format_ is Format.JPEG:
+        content = jpeg.bare(media)
     else:
         content = bytes(media)
     try:
@@ -142,7 +144,7 @@ def _hash(
         image, size = _load_damaged(content, format_, limits, progressive=progressive)
         if _share_decoded(image) < _LEAST_SHARE:
             raise RefusalError(Reason.TRUNCATED) from fault
-    frames = 1 if partial or closer else _frame_count(image)
+    frames = 1 if partial or closer else _frame_count(image, content, format_, limits)
     hashes = pdq.hash_image(image, frame_time=0.0 if frames > 1 else None)
     copies = hash_copies(image, hashes[0].quality, profile, closer)[: limits.edited_views]
     duration, cut = 0.0, None
@@ -207,7 +209,10 @@ def _load_damaged(
     return image, size
 
 
-def _frame_count(image: Image.Image) -> int:
+def _frame_count(image: Image.Image, content: bytes, format_: Format, limits: Limits) -> int:
+    if format_ is Format.TIFF:
+        # Pillow reads every directory to count them.
+        return tiff.pages(content, limits.image_frames_walked + 1)
     try:
         return int(getattr(image, "n_frames", 1))
     except DECODER_FAULTS:

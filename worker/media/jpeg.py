@@ -14,6 +14,11 @@ _WITHOUT_LENGTH = frozenset({0x01, 0xD8})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 
+# JFIF and Adobe say how colours are coded; all others are notes, which cost more than the picture to read.
+_KEPT_NOTES = frozenset({0xE0, 0xEE})
+_NOTES = frozenset({*range(0xE0, 0xF0), 0xFE}) - _KEPT_NOTES
+
+
 @dataclass(frozen=True, slots=True)
 class JpegShape:
     """What the segments say: whether it is progressive, and where it ends (bytes from its first)."""
@@ -40,3 +45,23 @@ def walk(media: mmap | bytes, limits: Limits) -> JpegShape:
         if marker not in _WITHOUT_LENGTH:
             at += max(2, int.from_bytes(media[at : at + 2], "big"))
     return JpegShape(progressive, len(media))
+
+
+def bare(media: mmap | bytes) -> bytes:
+    """The JPEG without Exif, profiles, comments and other notes before its first scan; what is behind stays.
+
+    A note may come in thousands of segments, each of which a decoder appends to all before it.
+    """
+    kept, copied, at = [], 0, 2
+    while (found := _MARKER.search(media, at)) is not None:
+        marker, at = media[found.start() + 1], found.end()
+        if marker in {_START_OF_SCAN, _END_OF_IMAGE}:
+            break
+        if marker in _WITHOUT_LENGTH:
+            continue
+        at += max(2, int.from_bytes(media[at : at + 2], "big"))
+        if marker in _NOTES:
+            kept.append(media[copied : found.start()])
+            copied = at
+    kept.append(media[copied:])
+    return b"".join(kept)
