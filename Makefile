@@ -7,7 +7,7 @@ DEMO_ARGS ?=
 # Two workers: most tests wait for servers and processes. A file stays with one worker and shares its fixtures.
 TEST_ARGS ?= --numprocesses=2 --dist=loadfile
 
-.PHONY: venv demo test lint docs lock clean
+.PHONY: venv demo test lint fuzz accuracy docs lock clean
 
 venv: $(STAMP)
 
@@ -33,6 +33,17 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Mutated files through the sandbox for longer than the tests do.
+FUZZ_SECONDS ?= 600
+fuzz: $(STAMP)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz
+
+# Measures what is found of edited copies, on photographs of your own, and writes docs/accuracy.md.
+PHOTOS ?= $(HASHWARDEN_REFERENCE_DATA)/photos
+accuracy: $(STAMP)
+	$(BIN)/hashwarden bench accuracy --photos $(PHOTOS) --limit 15 --json > docs/data/accuracy.json
+	$(BIN)/python -m worker.bench.report docs/data/accuracy.json docs/accuracy.md docs/pictures/accuracy.svg
 
 # What in docs/ is made from the code.
 docs: $(STAMP)
