@@ -95,7 +95,7 @@ class PolicySettings(_Group):
         RuleSettings(), description="For a bank and signal type without a rule of its own."
     )
     profile: ProfileName = Field(
-        "plain",
+        "standard",
         description="Views of a picture that are looked up: plain (turned, mirrored, inverted), standard, thorough.",
     )
     profiles: dict[str, ProfileName] = Field(

@@ -19,8 +19,8 @@ Coefficients = npt.NDArray[np.floating]
 
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 _CLOCKWISE = ((0, 0), (0, 1), (1, 1), (1, 0))
-_PAGE_SHARE = 0.75
-_PAGE_LEVELS = 7
+_PAGE_SHARE = 0.88
+_PAGE_LEVELS = 3
 _MEDIAN = COEFFICIENTS * COEFFICIENTS // 2 - 1
 
 
@@ -60,14 +60,19 @@ def threshold(coefficients: Coefficients) -> npt.NDArray[np.uint8]:
 
 
 def is_page(luma: npt.NDArray[np.floating]) -> bool:
-    """Whether most of a picture with luma 0..255 is of one colour, as pages of text and slides are.
+    """Whether nearly all of a picture with luma 0..255 is of two colours, paper and ink, as pages and slides are.
 
     Their hashes tell where a few lines stand, so guesses at what was cropped or covered make any two of them alike:
-    two slides that differ in 78 bits came within 30. Of the measured photographs all but a planet on black are
-    under 0.45, of the pages all but chats are over 0.9.
+    two slides that differ in 78 bits came within 30. A body before a black or white wall has many colours.
     """
     levels = np.bincount(np.clip(luma, 0, 255).astype(np.int64).ravel(), minlength=256)
-    return bool(np.convolve(levels, np.ones(_PAGE_LEVELS), "same").max() > _PAGE_SHARE * luma.size)
+    share = 0.0
+    for _ in range(2):
+        near = np.convolve(levels, np.ones(2 * _PAGE_LEVELS + 1), "same")
+        colour = int(near.argmax())
+        share += float(near[colour])
+        levels[max(0, colour - _PAGE_LEVELS) : colour + _PAGE_LEVELS + 1] = 0
+    return share > _PAGE_SHARE * luma.size
 
 
 def tile_quality(tile: npt.NDArray[np.floating]) -> int:
