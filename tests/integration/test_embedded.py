@@ -120,6 +120,8 @@ def test_valkey_keeps_what_it_confirmed_through_a_crash(embedded: Embedded, brok
     assert broker_url == f"redis+socket://{embedded.redis_url.removeprefix('unix://')}"
     with closing(redis.Redis.from_url(embedded.redis_url)) as client:
         client.lpush("calls", "one")
+        # While the disk is busy a write may be put off past its answer; this asks for it to be down.
+        assert client.waitaof(1, 0, 10_000)[0] == 1
     embedded.valkey.kill()
     embedded.valkey.start()
     with closing(redis.Redis.from_url(embedded.redis_url)) as client:
