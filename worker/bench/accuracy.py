@@ -18,7 +18,6 @@ from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-import pdqhash
 from PIL import Image
 
 from bank_sync.loaded import Columns, LoadedEpoch
@@ -26,6 +25,7 @@ from config.policy import RuleSettings
 from worker.bench.edits import HELD_OUT, edited
 from worker.bench.figures import HASHWARDEN, THREATEXCHANGE, Figure
 from worker.bench.pages import text_pages
+from worker.bench.peer import peer_hash
 from worker.domain import CloserLook, HashedMedia, Profile
 from worker.media.in_process import InProcessSandbox
 from worker.media.media import memfd_from
@@ -123,7 +123,7 @@ def _try(job: _Job) -> list[Trial]:
         photo = _opened(job.path)
         copies = ((edit, edited(edit, photo, name)) for edit in job.edits)
     for edit, body in copies:
-        peer = distance(_full_size_hash(body), job.known.hashes[job.number].tobytes())
+        peer = distance(peer_hash(body), job.known.hashes[job.number].tobytes())
         for profile in job.profiles:
             nearest = _nearest(body, profile, epoch, len(job.known.hashes))
             others = np.delete(nearest, job.number)
@@ -180,11 +180,6 @@ def _reference_hash(path: str) -> Hashes:
 def _hash_of_bytes(body: bytes) -> Hashes:
     with InProcessSandbox() as sandbox, memfd_from([body]) as media:
         return np.frombuffer(sandbox.hash(media).hashes[0].hash, dtype=np.uint8)
-
-
-def _full_size_hash(body: bytes) -> bytes:
-    vector, _ = pdqhash.compute(np.asarray(Image.open(io.BytesIO(body)).convert("RGB")))
-    return np.packbits(vector).tobytes()
 
 
 def _opened(path: str) -> Image.Image:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from PIL import Image
 
 from bank_sync.index.flat import FlatIndex
 from worker.bench.figures import HASHWARDEN, THREATEXCHANGE, Figure
+from worker.bench.peer import implementation, peer_hash
 from worker.domain import Profile
 from worker.media.in_process import InProcessSandbox
 from worker.media.media import memfd_from
@@ -44,16 +45,18 @@ def hash_figures(paths: Sequence[Path], pixels: int = TWELVE_MEGAPIXELS) -> list
         body = jpeg_of(path, pixels)
         spent, found = _timed(partial(_hashwarden, body))
         ours.append(spent)
-        spent, peer = _timed(partial(_threatexchange, body))
+        spent, peer = _timed(partial(peer_hash, body))
         theirs.append(spent)
         with Image.open(io.BytesIO(body)) as full:
             vector, _ = pdqhash.compute(np.asarray(nearest_512(full.convert("RGB"))))
         reference = np.packbits(vector).tobytes()
         away.append(distance(found, reference))
         theirs_away.append(distance(peer, reference))
-    params = {"pixels": pixels, "pictures": len(paths)}
     figures = []
     for subject, times, bits in ((HASHWARDEN, ours, away), (THREATEXCHANGE, theirs, theirs_away)):
+        params: dict[str, Any] = {"pixels": pixels, "pictures": len(paths)}
+        if subject == THREATEXCHANGE:
+            params["implementation"] = implementation()
         figures.append(
             Figure(subject, "pictures_per_second", round(1 / float(np.median(times)), 2), "1/s", params)
         )
@@ -117,11 +120,6 @@ def jpeg_of(path: Path, pixels: int) -> bytes:
 def _hashwarden(body: bytes) -> bytes:
     with InProcessSandbox() as sandbox, memfd_from([body]) as media:
         return sandbox.hash(media).hashes[0].hash
-
-
-def _threatexchange(body: bytes) -> bytes:
-    vector, _ = pdqhash.compute(np.asarray(Image.open(io.BytesIO(body))))
-    return np.packbits(vector).tobytes()
 
 
 def _timed(work: Callable[[], Result]) -> tuple[float, Result]:
