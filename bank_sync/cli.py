@@ -129,7 +129,11 @@ def import_command(file: Path, name: str) -> None:
                 add_own(session, signal_type, signal, 100, (), source=IMPORT_SOURCE)
         with sessions.begin() as session:
             epoch = publish_if_changed(
-                session, settings.epochs_dir, keep=settings.index.keep, banks=enabled_banks(settings)
+                session,
+                settings.epochs_dir,
+                keep=settings.index.keep,
+                banks=enabled_banks(settings),
+                buckets=settings.index.engine == "auto",
             )
     click.echo(f"{len(signals)} signals imported; epoch {epoch.number} is in force")
 
@@ -176,7 +180,11 @@ def build_command() -> None:
     settings = load_settings()
     with _database(settings) as sessions, sessions.begin() as session:
         epoch = publish_if_changed(
-            session, settings.epochs_dir, keep=settings.index.keep, banks=enabled_banks(settings)
+            session,
+            settings.epochs_dir,
+            keep=settings.index.keep,
+            banks=enabled_banks(settings),
+            buckets=settings.index.engine == "auto",
         )
     click.echo(f"epoch {epoch.number} {'published' if epoch.new else 'is up to date'}")
 
@@ -190,7 +198,11 @@ def publish_command() -> None:
     settings = load_settings()
     with _database(settings) as sessions, sessions.begin() as session:
         number = publish(
-            session, settings.epochs_dir, keep=settings.index.keep, banks=enabled_banks(settings)
+            session,
+            settings.epochs_dir,
+            keep=settings.index.keep,
+            banks=enabled_banks(settings),
+            buckets=settings.index.engine == "auto",
         )
     click.echo(f"epoch {number} published")
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -23,11 +24,13 @@ from sqlalchemy.orm import Session
 from bank_sync import epoch_files, locks
 from bank_sync.bank import BankCheckpoint, BankEntry
 from bank_sync.epoch_files import Pointer, published_numbers, read_pointer
+from bank_sync.index.protocol import HASH_BYTES
 from bank_sync.loaded import (
     WIDTHS,
     EpochError,
     Hit,
     LoadedEpoch,
+    buckets_if_worth,
     epoch_from_file,
     frame_rows,
     load_epoch,
@@ -64,25 +67,38 @@ class Published:
     new: bool
 
 
-def publish(session: Session, folder: Path, *, keep: int = 3, banks: Collection[str] | None = None) -> int:
+def publish(
+    session: Session,
+    folder: Path,
+    *,
+    keep: int = 3,
+    banks: Collection[str] | None = None,
+    buckets: bool = True,
+) -> int:
     """Publishes the live entries as a new epoch and returns its number.
 
-    `banks` limits it to these banks (those that are on); None takes all. Reads what the session's transaction
+    `banks` limits it to these banks (those that are on); None takes all. Without `buckets` it is searched by FAISS flat
+    alone, whatever its size. Reads what the session's transaction
     sees, so commit first; ends no transaction, but the advisory lock it takes lasts until that ends.
     Raises EpochError and leaves the epoch in force as it was.
     """
-    return _publish(session, folder, keep, banks, only_if_changed=False).number
+    return _publish(session, folder, keep, banks, buckets, only_if_changed=False).number
 
 
 def publish_if_changed(
-    session: Session, folder: Path, *, keep: int = 3, banks: Collection[str] | None = None
+    session: Session,
+    folder: Path,
+    *,
+    keep: int = 3,
+    banks: Collection[str] | None = None,
+    buckets: bool = True,
 ) -> Published:
     """Publishes only if the live entries differ from the epoch in force; else confirms that it is up to date.
 
     Compares what would be published byte by byte, so a publication that was lost to a crash is made up for.
     After a roll-back the content that was rolled away from does not count as different.
     """
-    return _publish(session, folder, keep, banks, only_if_changed=True)
+    return _publish(session, folder, keep, banks, buckets, only_if_changed=True)
 
 
 def rollback(folder: Path, number: int, *, keep: int = 3) -> int:
@@ -180,11 +196,20 @@ class EpochReader:
 
 
 def _publish(
-    session: Session, folder: Path, keep: int, banks: Collection[str] | None, *, only_if_changed: bool
+    session: Session,
+    folder: Path,
+    keep: int,
+    banks: Collection[str] | None,
+    buckets: bool,
+    *,
+    only_if_changed: bool,
 ) -> Published:
     locks.take(session, "epoch")
     with epoch_files.changing(folder), epoch_files.building(folder) as building:
         counts = _write_columns(session, building, banks)
+        if buckets:
+            _write_buckets(building, "pdq")
+            _write_buckets(building, "frames")
         now = session.execute(select(func.clock_timestamp())).scalar_one()
         current = _current(folder) if only_if_changed else None
         if current is not None:
@@ -247,6 +272,18 @@ def _write_columns(session: Session, folder: Path, banks: Collection[str] | None
             file.close()
     counts["entries"] += counts[PDQ] + counts[VIDEO_MD5]
     return counts
+
+
+def _write_buckets(folder: Path, name: str) -> None:
+    path = folder / f"{name}.hashes"
+    if not path.stat().st_size:
+        return
+    hashes = np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, HASH_BYTES)
+    for part, numbers in zip(("offsets", "rows"), buckets_if_worth(hashes) or (), strict=False):
+        with (folder / f"{name}.{part}").open("wb") as file:
+            numbers.tofile(file)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _live(session: Session, signal_type: str, banks: Collection[str] | None) -> Iterator[tuple[int, bytes]]:

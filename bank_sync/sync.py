@@ -113,7 +113,11 @@ def sync_banks(sessions: Sessions, settings: Settings, names: Iterable[str] | No
             failed.append((name, error))
     with database_errors(), sessions.begin() as session:
         epoch = publish_if_changed(
-            session, settings.epochs_dir, keep=settings.index.keep, banks=enabled_banks(settings)
+            session,
+            settings.epochs_dir,
+            keep=settings.index.keep,
+            banks=enabled_banks(settings),
+            buckets=settings.index.engine == "auto",
         )
     return SyncRun(reports, failed, epoch)
 

@@ -142,6 +142,10 @@ class IndexSettings(_Group):
     epochs: str = Field(
         "", description="Folder of the published epochs; empty means `epochs` in the state folder."
     )
+    engine: Literal["auto", "faiss"] = Field(
+        "auto",
+        description="auto: buckets where they beat FAISS flat; faiss: FAISS flat alone. Counts from the next epoch.",
+    )
     poll_every: float = Field(2, gt=0, description="Seconds between a worker's looks at the epoch pointer.")
     keep: int = Field(3, ge=1, description="Published epochs kept for roll-back.")
 

@@ -41,8 +41,11 @@ class SignalIndex(Protocol):
     @property
     def number(self) -> int: ...
 
-    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> Sequence[IndexHit]:
-        """All stored hashes within `radius` bits (inclusive) of each row of `queries`, shape (n, 32)."""
+    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int, met: int = 0) -> Sequence[IndexHit]:
+        """All stored hashes within `radius` bits (inclusive) of each row of `queries`, shape (n, 32).
+
+        Beyond it, up to `met` bits, what the index meets on its way.
+        """
         ...
 
     def frames_of(self, entry_id: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:

@@ -17,7 +17,10 @@ from worker.media.edited import WHOLE, placed
 from worker.media.views import DIHEDRAL
 
 NEAR = 62
-"""Bits from which a coarse view is worth a closer look. Of a million unrelated hashes about one comes as near."""
+"""Bits from which a coarse view is worth a closer look. Of a million unrelated hashes about one comes as near.
+
+The index is asked for what it meets on its way up to here: a picture has many views near a copy's place, and to miss
+some of them loses less than searching so wide for sure would cost."""
 _LOOKS = 3
 _GIVE_UP = (56, 50)
 """After the first and the second closer look: an entry that is no nearer than this is not looked at again."""
@@ -47,7 +50,7 @@ def second_look(
         return media
     plain = [view for view in media.hashes if view.placement is None]
     whole = [view for view in plain if view.frame_time is None and view.view in DIHEDRAL]
-    near = _search(index, [*whole, *guessed])
+    near = _search(index, [*whole, *guessed], hold_radius)
     best = _best(near, review_radius)
     wanted = sorted((views[0][0], entry) for entry, views in near.items())
     open_entries = [entry for distance, entry in wanted if distance > hold_radius][:_ENTRIES]
@@ -56,7 +59,7 @@ def second_look(
         if not seeds:
             break
         closer = look_closer(CloserLook(number, tuple(seeds)))
-        found = _search(index, [view for view in closer.hashes if view.placement is not None])
+        found = _search(index, [view for view in closer.hashes if view.placement is not None], review_radius)
         near = {
             entry: sorted([*found.get(entry, ()), *near[entry][:1]], key=lambda each: each[0])
             for entry in open_entries
@@ -68,12 +71,12 @@ def second_look(
     return replace(media, hashes=(*plain, *kept.values()))
 
 
-def _search(index: SignalIndex, views: Sequence[ViewHash]) -> _Nearby:
+def _search(index: SignalIndex, views: Sequence[ViewHash], radius: int) -> _Nearby:
     if not views:
         return {}
     queries = np.frombuffer(b"".join(view.hash for view in views), dtype=np.uint8).reshape(-1, 32)
     near: _Nearby = {}
-    for hit in index.search_pdq(queries, NEAR):
+    for hit in index.search_pdq(queries, radius, NEAR):
         near.setdefault(hit.entry_id, []).append((hit.distance, views[hit.query]))
     for found in near.values():
         found.sort(key=lambda each: each[0])

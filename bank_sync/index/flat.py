@@ -23,10 +23,13 @@ class FlatIndex:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
-    def search(self, queries: Hashes, radius: int) -> Found:
+    def search(self, queries: Hashes, radius: int, met: int = 0) -> Found:
         check(queries, radius)
+        check(queries, met)
         # FAISS leaves out what lies exactly at its radius.
-        limits, distances, rows = self._index.range_search(np.ascontiguousarray(queries), radius + 1)
+        limits, distances, rows = self._index.range_search(
+            np.ascontiguousarray(queries), max(radius, met) + 1
+        )
         counts = np.diff(limits.astype(np.int64))
         return in_order(
             np.repeat(np.arange(len(queries), dtype=np.int64), counts),

@@ -19,12 +19,13 @@ class PlainIndex:
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def search(self, queries: Hashes, radius: int) -> Found:
+    def search(self, queries: Hashes, radius: int, met: int = 0) -> Found:
         check(queries, radius)
+        check(queries, met)
         found: list[tuple[Integers, Integers, Integers]] = []
         for number, query in enumerate(queries):
             distances = _BITS[self._hashes ^ query].sum(axis=1).astype(np.int64)
-            rows = np.flatnonzero(distances <= radius).astype(np.int64)
+            rows = np.flatnonzero(distances <= max(radius, met)).astype(np.int64)
             found.append((np.full(len(rows), number, dtype=np.int64), rows, distances[rows]))
         if not found:
             nothing = np.empty(0, dtype=np.int64)

@@ -31,10 +31,11 @@ class Index(Protocol):
         """How many hashes it holds, duplicates counted each."""
         ...
 
-    def search(self, queries: Hashes, radius: int) -> Found:
+    def search(self, queries: Hashes, radius: int, met: int = 0) -> Found:
         """Every stored row at most `radius` bits from each query; exact, duplicates included.
 
-        `queries` is uint8[n, 32], n may be 0; `radius` is 0..256, inclusive. Safe from several threads.
+        Beyond it, up to `met` bits, what was met on the way: some rows or all, as comes cheapest. `queries` is
+        uint8[n, 32], n may be 0; `radius` is 0..256, inclusive. Safe from several threads.
         """
         ...
 

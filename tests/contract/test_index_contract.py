@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bank_sync.index.buckets import BucketIndex, build_buckets, compiled
 from bank_sync.index.exact import ExactIndex
 from bank_sync.index.flat import FlatIndex
 from bank_sync.index.plain import PlainIndex
@@ -14,7 +15,16 @@ from bank_sync.index.protocol import Found, Hashes, Index
 
 Build = Callable[[Hashes], Index]
 
-builds = pytest.mark.parametrize("build", [FlatIndex, PlainIndex])
+
+def buckets(hashes: Hashes) -> Index:
+    return BucketIndex(hashes, *build_buckets(hashes))
+
+
+def buckets_in_numpy(hashes: Hashes) -> Index:
+    return BucketIndex(hashes, *build_buckets(hashes, plain=True), plain=True)
+
+
+builds = pytest.mark.parametrize("build", [FlatIndex, PlainIndex, buckets, buckets_in_numpy])
 
 
 def _rows(found: Found) -> list[tuple[int, int, int]]:
@@ -66,6 +76,77 @@ def test_it_agrees_with_counting_every_bit(build: Build, radius: int) -> None:
         if (distance := int(np.unpackbits(query ^ stored).sum())) <= radius
     ]
     assert _rows(build(hashes).search(queries, radius)) == expected
+
+
+def _bank(kind: str, random: np.random.Generator, count: int) -> Hashes:
+    if kind == "random":
+        return random.integers(0, 256, (count, 32), dtype=np.uint8)
+    if kind == "duplicates":
+        return random.integers(0, 256, (7, 32), dtype=np.uint8)[random.integers(0, 7, count)]
+    if kind == "one chunk":
+        # The first hundred bits are the same in all: those chunks have one bucket with everything in it.
+        hashes = random.integers(0, 256, (count, 32), dtype=np.uint8)
+        hashes[:, :13] = 0x5A
+        return hashes
+    centres = random.integers(0, 256, (20, 32), dtype=np.uint8)
+    noise = np.packbits(random.random((count, 256)) < random.uniform(0, 0.2, (count, 1)), axis=1)
+    return np.asarray(centres[random.integers(0, 20, count)] ^ noise)
+
+
+@pytest.mark.parametrize("count", [3000, 40_000])
+@pytest.mark.parametrize("kind", ["random", "duplicates", "one chunk", "clusters"])
+def test_buckets_find_what_the_flat_index_finds_at_every_radius(kind: str, count: int) -> None:
+    random = np.random.default_rng(count)
+    hashes = _bank(kind, random, count)
+    flat, fast, slow = FlatIndex(hashes), buckets(hashes), buckets_in_numpy(hashes)
+    for radius in range(49):
+        queries = random.integers(0, 256, (6, 32), dtype=np.uint8)
+        for number, away in enumerate((radius, radius + 1, radius // 2)):
+            flips = list(random.choice(256, away, replace=False))
+            queries[number] = _flipped(hashes[random.integers(count)], flips)
+        expected = _rows(flat.search(queries, radius))
+        assert (0, radius) in {(row[0], row[2]) for row in expected}
+        assert _rows(fast.search(queries, radius)) == expected
+        if radius % 8 == 0:
+            assert _rows(slow.search(queries, radius)) == expected
+
+
+def test_the_compiled_buckets_are_those_of_the_twin() -> None:
+    hashes = _bank("clusters", np.random.default_rng(5), 5000)
+    assert compiled is not None, "the extension was not built: is there a C compiler?"
+    for one, other in zip(build_buckets(hashes), build_buckets(hashes, plain=True), strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("build", [buckets, buckets_in_numpy])
+def test_what_is_met_on_the_way_is_told_once_and_truly(build: Build) -> None:
+    random = np.random.default_rng(11)
+    hashes = _bank("clusters", random, 20_000)
+    queries = hashes[:40]
+    everything = set(_rows(FlatIndex(hashes).search(queries, 62)))
+    found = _rows(build(hashes).search(queries, 40, 62))
+    assert len(set(found)) == len(found)
+    assert set(found) <= everything
+    assert {row for row in everything if row[2] <= 40} <= set(found)
+    beyond = [row for row in everything if row[2] > 40]
+    assert len([row for row in found if row[2] > 40]) > 0.7 * len(beyond)
+
+
+def test_numbers_that_lead_out_of_the_index_are_not_followed() -> None:
+    hashes = np.random.default_rng(3).integers(0, 256, (5000, 32), dtype=np.uint8)
+    offsets, rows = build_buckets(hashes)
+    index = BucketIndex(hashes, np.full_like(offsets, 2**32 - 1), np.full_like(rows, 2**32 - 1))
+    assert _rows(index.search(hashes[:10], 10)) == []
+    offsets[1::2] = 2**31
+    assert len(BucketIndex(hashes, offsets, np.full_like(rows, 2**31)).search(hashes[:10], 10).row) == 0
+
+
+def test_arrays_of_different_indexes_are_refused() -> None:
+    hashes = np.random.default_rng(3).integers(0, 256, (100, 32), dtype=np.uint8)
+    offsets, rows = build_buckets(hashes)
+    for wrong in ((hashes[:99], offsets, rows), (hashes, offsets[:-1], rows), (hashes, offsets, rows[:300])):
+        with pytest.raises(ValueError, match="not of one index"):
+            BucketIndex(*wrong)
 
 
 @builds

@@ -69,7 +69,7 @@ class BankIndex:
         with sessions() as session:
             self._rows = session.execute(select(BankEntry.id, BankEntry.signal)).all()
 
-    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> list[Hit]:  # noqa: ARG002
+    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int, met: int = 0) -> list[Hit]:  # noqa: ARG002
         return [
             Hit(place, entry_id, 0, None)
             for place, query in enumerate(queries)

@@ -178,8 +178,14 @@ def _flip(path: Path) -> None:
 @pytest.mark.parametrize("name", [*sorted(WIDTHS), "manifest.json"])
 @pytest.mark.parametrize("damage", [_truncate, _flip, Path.unlink], ids=["short", "altered", "missing"])
 def test_a_damaged_epoch_is_refused_and_the_last_good_one_stays(
-    sessions: Sessions, folder: Path, name: str, damage: Callable[[Path], object]
+    sessions: Sessions,
+    folder: Path,
+    name: str,
+    damage: Callable[[Path], object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # So that the files of the buckets have something to damage.
+    monkeypatch.setattr("bank_sync.loaded.FLAT_UP_TO", 0)
     records = [
         _pdq(1),
         BankRecord("video_md5", b"\x02" * 16),
@@ -208,9 +214,9 @@ def test_a_damaged_epoch_is_refused_and_the_last_good_one_stays(
         ("", "corrupt"),
         ("{}", "corrupt"),
         ("[]", "corrupt"),
-        ('{"format": 1, "number": 2', "corrupt"),
+        ('{"format": 2, "number": 2', "corrupt"),
         (
-            '{"format": 1, "number": 7, "manifest_sha256": "", "confirmed_at": "2026-01-01T00:00:00+00:00"}',
+            '{"format": 2, "number": 7, "manifest_sha256": "", "confirmed_at": "2026-01-01T00:00:00+00:00"}',
             "partial",
         ),
     ],

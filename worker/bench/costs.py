@@ -17,10 +17,13 @@ import numpy.typing as npt
 import pdqhash
 from PIL import Image
 
+from bank_sync.index.buckets import BucketIndex, build_buckets
 from bank_sync.index.flat import FlatIndex
+from bank_sync.index.protocol import Index
+from config.policy import RuleSettings
 from worker.bench.figures import HASHWARDEN, THREATEXCHANGE, Figure
 from worker.bench.peer import implementation, peer_hash
-from worker.domain import Profile
+from worker.domain import CloserLook, Placement, Profile, ViewHash
 from worker.media.in_process import InProcessSandbox
 from worker.media.media import memfd_from
 from worker.media.pdq import distance, nearest_512
@@ -31,6 +34,11 @@ TWO_MEGAPIXELS = 2_000_000
 _SECONDS = 0.5
 _LEAST_RUNS = 2
 _MOST_RUNS = 9
+_SEEDS = 3
+_DRAWN = 12
+"""Views of one family and picture that are drawn and hashed anew."""
+HOLD_RADIUS = RuleSettings().radius
+REVIEW_RADIUS = RuleSettings().review_radius
 
 Result = TypeVar("Result")
 
@@ -74,32 +82,89 @@ def hash_figures(paths: Sequence[Path], pixels: int = TWELVE_MEGAPIXELS) -> list
 
 
 def view_figures(paths: Sequence[Path], hashes: int) -> list[Figure]:
-    """CPU of each profile for a 2 MP JPEG: decode and views, and their look-ups among so many random hashes."""
+    """CPU of each profile for a 2 MP JPEG: decode and views, their look-ups among so many random hashes, a closer look.
+
+    The look-ups are those of a first look at edited copies: exact to the radius of a hold, and what is met up to
+    `NEAR`; those of the plain profile are exact to the review radius.
+    """
     bank = np.random.default_rng(1).integers(0, 256, (hashes, 32), dtype=np.uint8)
-    index = FlatIndex(bank)
+    engines: dict[str, Index] = {
+        "buckets": BucketIndex(bank, *build_buckets(bank)),
+        "faiss-flat": FlatIndex(bank),
+    }
     figures = []
     for profile in Profile:
-        making, looking, count = [], [], []
-        radius = 40 if profile is Profile.PLAIN else NEAR
+        making, count, closer = [], [], []
+        looking: dict[str, list[float]] = {engine: [] for engine in engines}
+        drifts: dict[str, list[int]] = {}
+        radius, met = (REVIEW_RADIUS, 0) if profile is Profile.PLAIN else (HOLD_RADIUS, NEAR)
         for path in paths:
             body = jpeg_of(path, TWO_MEGAPIXELS)
             with InProcessSandbox() as sandbox, memfd_from([body]) as media:
                 spent, found = _timed(partial(sandbox.hash, media, profile))
+                seeds = [(view.view, view.placement) for view in found.hashes if view.placement is not None]
+                if seeds:
+                    look = CloserLook(0, tuple(seeds[:: max(1, len(seeds) // _SEEDS)][:_SEEDS]))
+                    closer.append(_timed(partial(sandbox.hash, media, profile, look))[0] / len(look.seeds))
             making.append(spent)
             count.append(len(found.hashes))
             queries = np.frombuffer(b"".join(view.hash for view in found.hashes), dtype=np.uint8)
-            before = time.process_time()
-            index.search(queries.reshape(-1, 32), radius)
-            looking.append(time.process_time() - before)
+            for engine, index in engines.items():
+                before = time.process_time()
+                index.search(queries.reshape(-1, 32), radius, met)
+                looking[engine].append(time.process_time() - before)
+            for family, bits in view_drift(body, found.hashes).items():
+                drifts.setdefault(family, []).extend(bits)
         params = {"profile": profile.value, "pixels": TWO_MEGAPIXELS, "views": int(np.median(count))}
-        figures.append(
-            Figure(HASHWARDEN, "hash_cpu", round(1000 * float(np.median(making)), 1), "ms", params)
-        )
-        look_ups = {**params, "hashes": hashes, "radius": radius, "engine": "faiss-flat"}
-        figures.append(
-            Figure(HASHWARDEN, "lookup_cpu", round(1000 * float(np.median(looking)), 1), "ms", look_ups)
-        )
+        figures.append(_milliseconds("hash_cpu", making, params))
+        for engine, times in looking.items():
+            about = {**params, "hashes": hashes, "radius": radius, "met": met, "engine": engine}
+            figures.append(_milliseconds("lookup_cpu", times, about))
+        if closer:
+            figures.append(_milliseconds("closer_look_cpu", closer, {**params, "per": "seed"}))
+        for family, bits in drifts.items():
+            for statistic, value in (("median", np.median(bits)), ("max", np.max(bits))):
+                about = {"profile": profile.value, "family": family, "statistic": statistic, "of": len(bits)}
+                figures.append(Figure(HASHWARDEN, "view_drift", float(value), "bits", about))
     return figures
+
+
+def view_drift(body: bytes, views: Sequence[ViewHash]) -> dict[str, list[int]]:
+    """Bits between views and pdqhash of the same part of the picture, drawn for real, by the view's first word.
+
+    Views that reach over the edge or fill something in show what no other decoder could, and are left out.
+    """
+    with Image.open(io.BytesIO(body)) as opened:
+        picture = opened.convert("RGB")
+    drifts: dict[str, list[int]] = {}
+    chosen: dict[str, list[ViewHash]] = {}
+    for view in views:
+        shown = view.placement
+        if view.view == "" or (
+            shown and not shown.cover and min(shown.corners) >= 0 and max(shown.corners) <= 1
+        ):
+            chosen.setdefault(view.view.split(",")[0].split(" ")[0] or "as uploaded", []).append(view)
+    for family, members in chosen.items():
+        for view in members[:: max(1, len(members) // _DRAWN)][:_DRAWN]:
+            drawn = _drawn(picture, view.placement) if view.placement else picture
+            vector, _ = pdqhash.compute(np.asarray(nearest_512(drawn)))
+            drifts.setdefault(family, []).append(distance(np.packbits(vector).tobytes(), view.hash))
+    return drifts
+
+
+def _drawn(picture: Image.Image, placement: Placement) -> Image.Image:
+    corners = np.array(placement.corners).reshape(4, 2)[:, ::-1] * picture.size
+    top_left, top_right, bottom_right, bottom_left = (tuple(corner) for corner in corners)
+    size = (
+        max(64, round(float(np.hypot(*np.subtract(top_right, top_left))))),
+        max(64, round(float(np.hypot(*np.subtract(bottom_left, top_left))))),
+    )
+    quad = (*top_left, *bottom_left, *bottom_right, *top_right)
+    return picture.transform(size, Image.Transform.QUAD, quad, Image.Resampling.BILINEAR)
+
+
+def _milliseconds(metric: str, seconds: Sequence[float], params: dict[str, Any]) -> Figure:
+    return Figure(HASHWARDEN, metric, round(1000 * float(np.median(seconds)), 1), "ms", params)
 
 
 def jpeg_of(path: Path, pixels: int) -> bytes:

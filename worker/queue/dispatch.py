@@ -155,6 +155,7 @@ class Dispatcher:
                 self._settings.epochs_dir,
                 keep=self._settings.index.keep,
                 banks=enabled_banks(self._settings),
+                buckets=self._settings.index.engine == "auto",
             )
             self._indexed = newest
 

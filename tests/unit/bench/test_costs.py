@@ -39,11 +39,21 @@ def test_the_peer_hashes_at_full_size(photo: Path) -> None:
 
 def test_each_profile_costs_its_views_and_their_look_ups(photo: Path) -> None:
     found = view_figures([photo], 1_000)
-    assert {(each.metric, each.params["profile"]) for each in found} == {
-        (metric, profile.value) for metric in ("hash_cpu", "lookup_cpu") for profile in Profile
+    told = {(each.metric, each.params["profile"]) for each in found}
+    assert told >= {
+        (metric, profile.value) for metric in ("hash_cpu", "lookup_cpu", "view_drift") for profile in Profile
     }
-    views = {each.params["profile"]: each.params["views"] for each in found}
+    assert {profile for metric, profile in told if metric == "closer_look_cpu"} == {"standard", "thorough"}
+    assert {each.params["engine"] for each in found if each.metric == "lookup_cpu"} == {
+        "buckets",
+        "faiss-flat",
+    }
+    views = {each.params["profile"]: each.params["views"] for each in found if each.metric == "hash_cpu"}
     assert views["plain"] < views["standard"] < views["thorough"]
+    whole = [
+        each.value for each in found if each.metric == "view_drift" and each.params["family"] == "as uploaded"
+    ]
+    assert whole == [0.0] * len(whole)
 
 
 def test_what_is_no_video_costs_nothing() -> None:

@@ -34,7 +34,7 @@ class PlainIndex:
         self._stored = stored
         self._md5s = md5s or {}
 
-    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> Sequence[Hit]:
+    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int, met: int = 0) -> Sequence[Hit]:  # noqa: ARG002
         hits = []
         for row, query in enumerate(queries):
             for entry_id, stored in self._stored.items():
@@ -185,7 +185,7 @@ class FilmIndex(PlainIndex):
         super().__init__({})
         self._scenes = scenes
 
-    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> Sequence[Hit]:
+    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int, met: int = 0) -> Sequence[Hit]:  # noqa: ARG002
         return [
             Hit(hit.query, 9, hit.distance, float(second))
             for second, scene in enumerate(self._scenes)
@@ -239,7 +239,7 @@ class CountedIndex(FilmIndex):
 
     asked = 0
 
-    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int) -> Sequence[Hit]:
+    def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int, met: int = 0) -> Sequence[Hit]:  # noqa: ARG002
         self.asked += len(queries)
         return super().search_pdq(queries, radius)
 
