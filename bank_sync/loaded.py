@@ -105,6 +105,11 @@ class LoadedEpoch:
         self._frames = _index(columns.frames, columns.frame_buckets)
         self._md5s = ExactIndex(columns.md5s, columns.md5_entries)
 
+    @property
+    def size(self) -> int:
+        """How many PDQ hashes are searched, of pictures and of frames."""
+        return len(self._pdqs) + len(self._frames)
+
     def search_pdq(self, queries: Hashes, radius: int, met: int = 0) -> list[Hit]:
         """Every bank PDQ and bank video frame at most `radius` bits from each row of uint8[n, 32].
 

@@ -40,6 +40,10 @@ class SignalIndex(Protocol):
 
     @property
     def number(self) -> int: ...
+    @property
+    def size(self) -> int:
+        """How many PDQ hashes are searched, of pictures and of frames."""
+        ...
 
     def search_pdq(self, queries: npt.NDArray[np.uint8], radius: int, met: int = 0) -> Sequence[IndexHit]:
         """All stored hashes within `radius` bits (inclusive) of each row of `queries`, shape (n, 32).

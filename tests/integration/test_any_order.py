@@ -64,6 +64,7 @@ class BankIndex:
     """Stands for an epoch that is always up to date: the hits come from the bank's rows."""
 
     number = 1
+    size = 0
 
     def __init__(self, sessions: Sessions) -> None:
         with sessions() as session:

@@ -152,7 +152,7 @@ def _nearest(body: bytes, profile: Profile, epoch: LoadedEpoch, count: int) -> n
         found = second_look(sandbox.hash(media, profile), look_closer, epoch, HOLD_RADIUS, REVIEW_RADIUS)
     nearest = np.full(count, _NOTHING, dtype=np.int64)
     queries = np.frombuffer(b"".join(view.hash for view in found.hashes), dtype=np.uint8).reshape(-1, 32)
-    for hit in epoch.search_pdq(queries, 48):
+    for hit in epoch.search_pdq(queries, _NOTHING // 2):
         nearest[hit.entry_id] = min(nearest[hit.entry_id], hit.distance)
     return nearest
 

@@ -27,7 +27,7 @@ from worker.domain import CloserLook, Placement, Profile, ViewHash
 from worker.media.in_process import InProcessSandbox
 from worker.media.media import memfd_from
 from worker.media.pdq import distance, nearest_512
-from worker.second_look import NEAR
+from worker.second_look import near_enough
 
 TWELVE_MEGAPIXELS = 12_000_000
 TWO_MEGAPIXELS = 2_000_000
@@ -37,7 +37,6 @@ _MOST_RUNS = 9
 _SEEDS = 3
 _DRAWN = 12
 """Views of one family and picture that are drawn and hashed anew."""
-HOLD_RADIUS = RuleSettings().radius
 REVIEW_RADIUS = RuleSettings().review_radius
 
 Result = TypeVar("Result")
@@ -84,8 +83,7 @@ def hash_figures(paths: Sequence[Path], pixels: int = TWELVE_MEGAPIXELS) -> list
 def view_figures(paths: Sequence[Path], hashes: int) -> list[Figure]:
     """CPU of each profile for a 2 MP JPEG: decode and views, their look-ups among so many random hashes, a closer look.
 
-    The look-ups are those of a first look at edited copies: exact to the radius of a hold, and what is met up to
-    `NEAR`; those of the plain profile are exact to the review radius.
+    The look-ups are exact to the review radius and, for a first look at edited copies, tell what is met beyond it.
     """
     bank = np.random.default_rng(1).integers(0, 256, (hashes, 32), dtype=np.uint8)
     engines: dict[str, Index] = {
@@ -97,7 +95,7 @@ def view_figures(paths: Sequence[Path], hashes: int) -> list[Figure]:
         making, count, closer = [], [], []
         looking: dict[str, list[float]] = {engine: [] for engine in engines}
         drifts: dict[str, list[int]] = {}
-        radius, met = (REVIEW_RADIUS, 0) if profile is Profile.PLAIN else (HOLD_RADIUS, NEAR)
+        met = 0 if profile is Profile.PLAIN else near_enough(hashes)
         for path in paths:
             body = jpeg_of(path, TWO_MEGAPIXELS)
             with InProcessSandbox() as sandbox, memfd_from([body]) as media:
@@ -111,14 +109,14 @@ def view_figures(paths: Sequence[Path], hashes: int) -> list[Figure]:
             queries = np.frombuffer(b"".join(view.hash for view in found.hashes), dtype=np.uint8)
             for engine, index in engines.items():
                 before = time.process_time()
-                index.search(queries.reshape(-1, 32), radius, met)
+                index.search(queries.reshape(-1, 32), REVIEW_RADIUS, met)
                 looking[engine].append(time.process_time() - before)
             for family, bits in view_drift(body, found.hashes).items():
                 drifts.setdefault(family, []).extend(bits)
         params = {"profile": profile.value, "pixels": TWO_MEGAPIXELS, "views": int(np.median(count))}
         figures.append(_milliseconds("hash_cpu", making, params))
         for engine, times in looking.items():
-            about = {**params, "hashes": hashes, "radius": radius, "met": met, "engine": engine}
+            about = {**params, "hashes": hashes, "radius": REVIEW_RADIUS, "met": met, "engine": engine}
             figures.append(_milliseconds("lookup_cpu", times, about))
         if closer:
             figures.append(_milliseconds("closer_look_cpu", closer, {**params, "per": "seed"}))

@@ -18,6 +18,8 @@ RIMS = 3
 
 _REACH = 0.35
 """Of the picture's side: how far outside it its rim is continued."""
+_FULL_SHADE = 0.1
+"""Of the picture's side: how far outside it a shade is fully there."""
 _OFF_CENTRE = 1.5
 """PDQ's windows are of even width: it samples this far off the middle of a cell, in pixels of 512."""
 
@@ -33,8 +35,14 @@ class Canvas:
         left, right = wide @ across.T, (wide[:, ::-1] @ across.T)[:, ::-1]
         self._luma = np.ascontiguousarray(np.concatenate([left, wide, right], axis=1))
 
-    def tiles(self, corners: Numbers, rims: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """The 64 x 64 blurred samples of each placement: n x 4 x 2 corners (down, across), n x 2 rims."""
+    def tiles(
+        self, corners: Numbers, rims: npt.NDArray[np.int64], shades: Numbers | None = None
+    ) -> npt.NDArray[np.float32]:
+        """The 64 x 64 blurred samples of each placement: n x 4 x 2 corners (down, across), n x 2 rims.
+
+        `shades`, n x 4 x 2, make what lies outside the picture lighter or darker, by side (top, bottom, left, right):
+        all of it, and from one end of the side to the other; in standard deviations of the tile.
+        """
         points = _points(corners)
         flat = np.zeros((len(corners), GRID, GRID), dtype=np.int64)
         for axis in (0, 1):
@@ -45,7 +53,21 @@ class Canvas:
             place = np.where(kind == MIRROR, 1 - np.abs(1 - np.abs(place)), place)
             index = np.clip(np.floor(place * length).astype(np.int64), -margin, length + margin - 1) + margin
             flat = flat * (length + 2 * margin) + index if axis else index
-        return self._luma.ravel()[flat]
+        tiles = self._luma.ravel()[flat]
+        if shades is not None:
+            tiles += tiles.std(axis=(1, 2), keepdims=True) * _shade(points, shades)
+        return tiles
+
+
+def _shade(points: Numbers, shades: Numbers) -> npt.NDArray[np.float32]:
+    """n x 64 x 64: nothing inside the picture, growing to the full shade outside it."""
+    found = np.zeros((len(points), GRID, GRID), dtype=np.float32)
+    for axis in (0, 1):
+        along = 2 * points[:, 1 - axis] - 1
+        for side, outside in enumerate((-points[:, axis], points[:, axis] - 1)):
+            even, slope = shades[:, 2 * axis + side].T[..., np.newaxis, np.newaxis]
+            found += np.clip(outside / _FULL_SHADE, 0, 1) * (even + slope * along)
+    return found
 
 
 @lru_cache(maxsize=1)

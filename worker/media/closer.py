@@ -12,8 +12,14 @@ from worker.media.canvas import RIMS, Canvas, Numbers, coefficients
 from worker.media.edited import Batch, fill, is_page, tile_quality
 from worker.media.views import turn_of, view_name
 
-_VIEWS = 420
-"""Views around one seed."""
+_VIEWS = (420, 1000, 1000)
+"""Views around one seed, in each look: the first is for all that came near, the others for what came nearer."""
+_AT_A_TIME = 250
+"""Views whose points are found together, to bound the memory."""
+_SHADE = 0.7
+"""Standard deviation of the shades of what lies outside, in those of the picture; not in the first look."""
+_SHADED = 0.6
+"""Share of the views that are shaded."""
 _STEPS = (0.022, 0.009, 0.004)
 """Standard deviation of what a side is moved by in each further look, as a share of the original's side."""
 _COVER_STEPS = (5.0, 2.0, 1.0)
@@ -33,13 +39,22 @@ def look_closer(canvas: Canvas, closer: CloserLook, quality: int) -> list[Batch]
     batches = []
     for name, seed in closer.seeds:
         draw = np.random.default_rng(look)
-        corners = _moved(np.asarray(seed.corners, dtype=np.float64).reshape(4, 2), _STEPS[look], draw)
-        tiles = canvas.tiles(corners, draw.integers(0, RIMS, size=(_VIEWS, 2)))
+        count = _VIEWS[look]
+        corners = _moved(np.asarray(seed.corners, dtype=np.float64).reshape(4, 2), _STEPS[look], count, draw)
+        rims = draw.integers(0, RIMS, size=(count, 2))
+        shades = _shades(count, draw) if look else None
+        parts = [slice(at, at + _AT_A_TIME) for at in range(0, count, _AT_A_TIME)]
+        tiles = np.concatenate(
+            [
+                canvas.tiles(corners[part], rims[part], None if shades is None else shades[part])
+                for part in parts
+            ]
+        )
         if is_page(tiles[0]):
             continue
         # A part without structure looks like many others.
         of_seed = min(quality, tile_quality(tiles[0]))
-        covers = _covers(seed.cover, look, draw)
+        covers = _covers(seed.cover, look, count, draw)
         for tile, cover in zip(tiles, covers, strict=True):
             if cover is not None:
                 fill(tile, cover)
@@ -49,7 +64,7 @@ def look_closer(canvas: Canvas, closer: CloserLook, quality: int) -> list[Batch]
         ]
         turn = turn_of(name)
         names = [view_name(_edit(placement), turn) for placement in placements]
-        batches.append(Batch(coefficients(tiles), names, placements, [of_seed] * _VIEWS))
+        batches.append(Batch(coefficients(tiles), names, placements, [of_seed] * count))
     return batches
 
 
@@ -65,9 +80,16 @@ def _edit(placement: Placement) -> str:
     return "uncropped" if outside > _STRAIGHT else "part"
 
 
-def _moved(corners: Numbers, step: float, draw: np.random.Generator) -> Numbers:
+def _shades(count: int, draw: np.random.Generator) -> Numbers:
+    """What was cut off had a brightness of its own: random ones for each side, in some of the views."""
+    shades = draw.normal(0, _SHADE, (count, 4, 2)) * (draw.random((count, 1, 2)) < _SHADED)
+    shades[0] = 0
+    return np.asarray(shades)
+
+
+def _moved(corners: Numbers, step: float, count: int, draw: np.random.Generator) -> Numbers:
     """The seed itself, then its sides moved; of every four one is also turned and one also slanted: n x 4 x 2."""
-    shifts = np.where(draw.random((4, _VIEWS)) < 0.35, 0.0, draw.normal(0, step, (4, _VIEWS)))
+    shifts = np.where(draw.random((4, count)) < 0.35, 0.0, draw.normal(0, step, (4, count)))
     top, bottom, left, right = shifts
     moved = _SQUARE + np.stack(
         [np.stack(pair, axis=1) for pair in ((top, left), (top, right), (bottom, right), (bottom, left))],
@@ -75,21 +97,21 @@ def _moved(corners: Numbers, step: float, draw: np.random.Generator) -> Numbers:
     )
     across, down = corners[1] - corners[0], corners[3] - corners[0]
     aspect = float(np.hypot(*across) / max(1e-6, np.hypot(*down)))
-    turn = np.where(np.arange(_VIEWS) % 4 == 1, draw.normal(0, 1.2 * step, _VIEWS), 0.0)[:, np.newaxis]
+    turn = np.where(np.arange(count) % 4 == 1, draw.normal(0, 1.2 * step, count), 0.0)[:, np.newaxis]
     off = moved - 0.5
     moved = moved + np.stack([turn * off[..., 1] * aspect, -turn * off[..., 0] / aspect], axis=-1)
-    slanted = (np.arange(_VIEWS) % 4 == 2)[:, np.newaxis, np.newaxis]
-    moved = moved + np.where(slanted, draw.normal(0, step, (_VIEWS, 4, 2)), 0.0)
+    slanted = (np.arange(count) % 4 == 2)[:, np.newaxis, np.newaxis]
+    moved = moved + np.where(slanted, draw.normal(0, step, (count, 4, 2)), 0.0)
     moved[0] = _SQUARE
     y, x = moved[..., :1], moved[..., 1:]
     bent = corners[0] - corners[1] + corners[2] - corners[3]
     return np.asarray(corners[0] + y * down + x * across + x * y * bent)
 
 
-def _covers(cover: Cover | None, look: int, draw: np.random.Generator) -> list[Cover | None]:
+def _covers(cover: Cover | None, look: int, count: int, draw: np.random.Generator) -> list[Cover | None]:
     """What is filled in each view: near the seed's own cover; in the first look, of a bare seed, sometimes anywhere."""
     covers: list[Cover | None] = [cover]
-    for at in range(1, _VIEWS):
+    for at in range(1, count):
         if cover is not None:
             moved = np.round(cover + draw.normal(0, _COVER_STEPS[look], 4))
         elif look < _LOOKS_TO_COVER and at % 3 == 0:

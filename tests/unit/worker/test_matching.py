@@ -29,6 +29,7 @@ class PlainIndex:
     """Every stored hash compared with every query: slow and surely right."""
 
     number = 1
+    size = 0
 
     def __init__(self, stored: Mapping[int, bytes], md5s: Mapping[bytes, list[int]] | None = None) -> None:
         self._stored = stored
