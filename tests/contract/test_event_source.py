@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
@@ -51,7 +52,7 @@ def place(request: pytest.FixtureRequest, wait_until: Callable[..., object]) -> 
     embedded = request.getfixturevalue("embedded")
     sqs = request.getfixturevalue("sqs")
     url = sqs.create_queue(
-        QueueName=f"contract-{request.node.name[:20].strip('[]')}-{id(request)}",
+        QueueName=f"contract-{request.node.name[:20].strip('[]')}-{uuid4().hex}",
         Attributes={"VisibilityTimeout": str(VISIBILITY)},
     )["QueueUrl"]
     source = SqsSource(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -148,7 +149,7 @@ steps = st.lists(st.sampled_from(["claim", "expire", "fault", "failure", "lane",
 def test_any_order_of_starts_deaths_and_faults_keeps_the_lease_exclusive_and_attempts_bounded(
     sessions: Sessions, order: list[str]
 ) -> None:
-    upload_id = new_upload(sessions, key=f"{len(order)}-{id(order)}")
+    upload_id = new_upload(sessions, key=uuid4().hex)
     held: Lease | None = None
     lost: list[Lease] = []
     counted = 0
