@@ -231,12 +231,12 @@ EDITS: dict[str, Edit] = {
     "pixelated_patch": overlays.pixelated_patch,
     "watermark": overlays.watermark,
     "rounded_corners": overlays.rounded_corners,
+    "polaroid": layouts.polaroid,
     # Held out from here.
     "crop_12_turn_3": _chain(turned(3, cropped=True), crop_random(0.06)),
     "crop_to_3_4_flip": _chain(_to_aspect(3 / 4), _flip),
     "border_one_side": layouts.border_one_side,
     "news_card": layouts.news_card,
-    "polaroid": layouts.polaroid,
     "photo_of_screen": layouts.photo_of_screen,
     "story_zoomed": layouts.story_zoomed,
     "uneven_collage": layouts.uneven_collage,

@@ -11,6 +11,7 @@ from worker.media.edited import is_page
 from worker.media.fills import filled
 from worker.media.parts import parts
 from worker.media.pdq import picture_luma
+from worker.media.prints import prints
 from worker.media.tilt import straightened
 from worker.media.uncrop import uncropped
 
@@ -39,11 +40,14 @@ def hash_copies(
     canvas = Canvas(blurred)
     if closer is not None:
         return [view for batch in look_closer(canvas, closer, quality) for view in batch.hashes()]
+    aspect = image.width / image.height
     batches = parts(luma, blurred, profile)
+    if profile is Profile.THOROUGH:
+        batches += prints(luma, canvas, aspect)
     if is_page(luma):
         return [view for batch in batches for view in batch.hashes()]
     batches += [
-        *straightened(canvas, image.width / image.height, quality, profile),
+        *straightened(canvas, aspect, quality, profile),
         *uncropped(luma, quality, profile),
         *filled(luma, quality, profile),
     ]

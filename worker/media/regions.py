@@ -37,7 +37,7 @@ def rectangles(luma: Matrix, profile: Profile) -> list[Rectangle]:
         return []
     proposed = [_trimmed(luma, whole), *_busy(luma), *_sharp(luma), *_seamed(luma)]
     kept = _distinct(
-        (each for one in proposed for each in (one, _trimmed(luma, one))), whole, _FOUND[profile]
+        (each for one in proposed for each in (one, _unframed(luma, one))), whole, _FOUND[profile]
     )
     if profile is Profile.THOROUGH:
         panels = _panels(height, width)
@@ -72,6 +72,20 @@ def _trimmed(luma: Matrix, within: Rectangle) -> Rectangle:
         left, right, part = left + first, right - last, part[:, first : part.shape[1] - last]
         if min(part.shape) < 2:
             return within
+    return top, left, bottom, right
+
+
+def _unframed(luma: Matrix, one: Rectangle) -> Rectangle:
+    """Without its frame: a seam may be a few pixels off, so that the outermost lines show what is beyond it."""
+    top, left, bottom, right = one
+    inner = (top + _NEAR, left + _NEAR, bottom - _NEAR, right - _NEAR)
+    if inner[2] - inner[0] < 2 or inner[3] - inner[1] < 2:
+        return one
+    found = _trimmed(luma, inner)
+    top, left, bottom, right = (
+        side if trimmed == within else trimmed
+        for side, within, trimmed in zip(one, inner, found, strict=True)
+    )
     return top, left, bottom, right
 
 

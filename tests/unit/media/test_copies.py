@@ -79,6 +79,15 @@ def _covered() -> Image.Image:
     return picture
 
 
+def _print(degrees: float) -> Image.Image:
+    """A print with a white rim, lying turned on a patterned table."""
+    card = ImageOps.expand(_picture(), 40, "white").convert("RGBA")
+    lying = card.rotate(degrees, Image.Resampling.BICUBIC, expand=True)
+    table = _picture((1100, 950), seed=9).point(lambda level: level // 3)
+    table.paste(lying, (90, 110), lying)
+    return table
+
+
 @pytest.mark.parametrize(
     ("upload", "view", "profile", "within"),
     [
@@ -96,6 +105,8 @@ def _covered() -> Image.Image:
         ),
         (_picture().rotate(3, Image.Resampling.BICUBIC, expand=True), "straightened", Profile.THOROUGH, 24),
         (_picture().rotate(-2, Image.Resampling.BICUBIC), "straightened", Profile.STANDARD, 24),
+        (_print(4.3), "straightened", Profile.THOROUGH, 24),
+        (ImageOps.mirror(_print(-2.5)), "straightened_flip_horizontal", Profile.THOROUGH, 24),
         (_covered(), "filled", Profile.THOROUGH, 40),
     ],
 )
