@@ -41,8 +41,9 @@ fuzz: $(STAMP)
 
 # Measures what is found of edited copies, on photographs of your own, and writes docs/accuracy.md.
 PHOTOS ?= $(HASHWARDEN_REFERENCE_DATA)/photos
+CLIPS ?= $(HASHWARDEN_REFERENCE_DATA)/video
 accuracy: $(STAMP)
-	$(BIN)/hashwarden bench accuracy --photos $(PHOTOS) --limit 15 --json > docs/data/accuracy.json
+	$(BIN)/hashwarden bench accuracy --photos $(PHOTOS) --clips $(CLIPS) --limit 15 --json > docs/data/accuracy.json
 	$(BIN)/python -m worker.bench.report docs/data/accuracy.json docs/accuracy.md docs/pictures/accuracy.svg
 
 # What in docs/ is made from the code.

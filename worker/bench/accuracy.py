@@ -142,6 +142,11 @@ def _try(job: _Job) -> list[Trial]:
     return trials
 
 
+def copy_distance(original: bytes, upload: bytes, profile: Profile) -> int:
+    """Bits between the hash of one picture and the nearest view of another that counts; 256 where none does."""
+    return int(_nearest(upload, profile, _epoch(_hash_of_bytes(original)[np.newaxis]), 1)[0])
+
+
 def _nearest(body: bytes, profile: Profile, epoch: LoadedEpoch, count: int) -> npt.NDArray[np.int64]:
     """Of each hash of the bank, the bits to the nearest view that counts."""
     with InProcessSandbox() as sandbox, memfd_from([body]) as media:

@@ -120,7 +120,14 @@ def page(report: Mapping[str, Any]) -> str:
             lines.append(
                 f"| {each.params['profile']} | {each.params['looked_up']} | {each.value:.0f} | {pairs} |"
             )
-    lines += ["", "## Every edit", "", "![Recall of each edit](pictures/accuracy.svg)", ""]
+    lines += [
+        "",
+        *_scene_lines(figures),
+        "## Every edit",
+        "",
+        "![Recall of each edit](pictures/accuracy.svg)",
+        "",
+    ]
     header = ["edit", "threatexchange", *(f"{profile} 31 / 40" for profile in _profiles(figures))]
     lines += [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     for edit in sorted(shares, key=lambda name: (shares[name], name)):
@@ -130,6 +137,31 @@ def page(report: Mapping[str, Any]) -> str:
             cells.append(f"{near:.2f} / {wide:.2f}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _scene_lines(figures: Sequence[Figure]) -> list[str]:
+    """How often another moment of a video shot is taken for the one in the bank."""
+    found = [each for each in figures if each.metric == "same_scene"]
+    if not found:
+        return []
+    lines = [
+        "## Near-identical scenes",
+        "",
+        "Two moments of one video shot, the earlier in the bank, the later uploaded. A retouched copy and the next",
+        "shot of a burst differ by as much, so these are no errors of the search; a reviewer has to tell them apart.",
+        "",
+        "| profile | seconds between | pairs | within 31 bits | within 40 bits |",
+        "|---|---|---|---|---|",
+    ]
+    by_case: dict[tuple[str, float], dict[int, Figure]] = {}
+    for each in found:
+        case = by_case.setdefault((each.params["profile"], each.params["seconds"]), {})
+        case[each.params["radius"]] = each
+    for (profile, seconds), radii in by_case.items():
+        near, wide = (radii[radius] for radius in sorted(radii))
+        pairs = near.params["pairs"]
+        lines.append(f"| {profile} | {seconds:.0f} | {pairs} | {near.value:.2f} | {wide.value:.2f} |")
+    return [*lines, ""]
 
 
 def plot(report: Mapping[str, Any]) -> str:

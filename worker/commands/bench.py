@@ -41,6 +41,11 @@ def bench() -> None:
     type=click.Choice(["plain", "standard", "thorough"]),
     help="Profile to try; several may be given. All three without it.",
 )
+@click.option(
+    "--clips",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of videos: also says how often another moment of a shot is taken for the one in the bank.",
+)
 @click.option("--edit", "edits", multiple=True, help="Edit to try; several may be given. All without it.")
 @click.option("--processes", type=click.IntRange(1), default=2, show_default=True, help="Processes at once.")
 @json_option
@@ -48,6 +53,7 @@ def accuracy(
     photos: Path,
     limit: int | None,
     profiles: tuple[str, ...],
+    clips: Path | None,
     edits: tuple[str, ...],
     processes: int,
     as_json: bool,
@@ -59,14 +65,16 @@ def accuracy(
     from worker.bench.accuracy import figures, measure
     from worker.bench.edits import EDITS
     from worker.bench.report import accuracy_rows
+    from worker.bench.scenes import scene_figures
     from worker.domain import Profile
 
     for edit in edits:
         if edit not in EDITS:
             raise click.UsageError(f"There is no edit {edit!r}. Edits: {', '.join(EDITS)}.")
     tried = [Profile(profile) for profile in profiles] or list(Profile)
+    films = _clips(clips) if clips else []
     trials = measure(_pictures(photos, limit), tried, list(edits) or list(EDITS), processes)
-    found = figures(trials)
+    found = figures(trials) + scene_figures(films, tried, processes)
     if as_json:
         _print_report("accuracy", found)
         return
@@ -78,6 +86,12 @@ def accuracy(
         if figure.metric == "false_matches":
             profile, count = figure.params["profile"], figure.params["looked_up"]
             click.echo(f"{profile}: {figure.value:.0f} of {count} uploads matched something unrelated.")
+        if figure.metric == "same_scene":
+            about = figure.params
+            click.echo(
+                f"{about['profile']}: {figure.value:.0%} of {about['pairs']} moments {about['seconds']:.0f} s apart"
+                f" in one shot came within {about['radius']} bits."
+            )
 
 
 @bench.command("hash", epilog="Example: hashwarden bench hash --photos photos/ --limit 6 --json")
@@ -123,12 +137,7 @@ def video(videos: Path, as_json: bool) -> None:
     """CPU seconds for a minute of video, at 4 frames a second and by default."""
     from worker.bench.film import video_figures
 
-    paths = sorted(
-        path for path in videos.iterdir() if path.suffix.lower() in {".mp4", ".mov", ".mkv", ".webm"}
-    )
-    if not paths:
-        raise click.UsageError(f"There is no video in {videos}.")
-    _print("video", video_figures(paths), as_json=as_json)
+    _print("video", video_figures(_clips(videos)), as_json=as_json)
 
 
 def _pictures(folder: Path, limit: int | None) -> list[Path]:
@@ -137,6 +146,15 @@ def _pictures(folder: Path, limit: int | None) -> list[Path]:
     found = photographs(folder, limit)
     if not found:
         raise click.UsageError(f"There is no photograph in {folder}.")
+    return found
+
+
+def _clips(folder: Path) -> list[Path]:
+    found = sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in {".mp4", ".mov", ".mkv", ".webm"}
+    )
+    if not found:
+        raise click.UsageError(f"There is no video in {folder}.")
     return found
 
 
