@@ -156,12 +156,13 @@ def up(concurrency: int) -> None:
 
     Bank syncs are not among them: let cron run `hashwarden bank sync --all`.
     """
+    from worker.operate.memory import video_concurrency
     from worker.operate.supervise import Supervisor
 
     settings = _checked()
     services = {
         "worker-image": ["worker", "--lane", "image", "--concurrency", str(concurrency)],
-        "worker-video": ["worker", "--lane", "video", "--concurrency", str(max(1, concurrency // 2))],
+        "worker-video": ["worker", "--lane", "video", "--concurrency", str(video_concurrency(concurrency))],
         "dispatch": ["dispatch"],
         "sweep": ["sweep"],
         "review-app": ["review-app"],

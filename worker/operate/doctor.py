@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import platform
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from worker.media.sandbox import ZygoteSandbox
 from worker.operate.broker import ask
 from worker.operate.check import Check, Status
 from worker.operate.doctor_storage import bucket_checks, event_checks, quarantine_checks
+from worker.operate.memory import GIB, allowed_memory, decoder_memory
 from worker.storage.s3 import S3Store
 from worker.store.migrate import require_current
 
@@ -92,6 +94,25 @@ def _host() -> Iterator[Check]:
         yield Check(
             "host", "system", Status.FAIL, platform.system(), "Run it on Linux: the sandbox needs its kernel."
         )
+    yield memory_check(allowed_memory(), os.cpu_count() or 1)
+
+
+def memory_check(allowed: int, concurrency: int) -> Check:
+    """Whether so many bytes hold the decoders of `hashwarden up` at this concurrency, all at their limit."""
+    needed = decoder_memory(concurrency)
+    about = f"{allowed / GIB:.1f} GiB; decoders of `hashwarden up` take at most {needed / GIB:.1f} GiB"
+    if needed <= allowed:
+        return Check("host", "memory", Status.OK, about)
+    fitting = max((some for some in range(1, concurrency) if decoder_memory(some) <= allowed), default=0)
+    return Check(
+        "host",
+        "memory",
+        Status.WARN,
+        about,
+        f"Start it with `--concurrency {fitting}`, or give it more memory."
+        if fitting
+        else f"Give it {decoder_memory(1) / GIB:.1f} GiB: bombs may end workers with less.",
+    )
 
 
 def _database(settings: Settings) -> Iterator[Check]:
