@@ -302,6 +302,7 @@ class TestEverySandbox:
             ({}, _huge_png(16_000, bits=1, colour_type=0), Reason.PIXEL_LIMIT),
             ({"image_side": 600}, _saved(_picture(), "PNG"), Reason.SIDE_LIMIT),
             ({"jpeg_side": 600}, _saved(_picture(), "JPEG"), Reason.SIDE_LIMIT),
+            ({"image_aspect": 2}, _saved(_picture(size=(1300, 400)), "PNG"), Reason.ASPECT_LIMIT),
             ({"image_bytes": 5_000}, _saved(_picture(), "PNG"), Reason.FILE_SIZE_LIMIT),
             ({"video_bytes": 5_000}, _clip(), Reason.FILE_SIZE_LIMIT),
             ({"video_pixels": 320 * 240 - 1}, _clip(), Reason.PIXEL_LIMIT),

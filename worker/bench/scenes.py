@@ -83,7 +83,7 @@ def _stills(clip: Path) -> dict[float, bytes]:
             second = float(int(frame.time or 0.0))
             if second not in found:
                 body = io.BytesIO()
-                image: Image.Image = frame.to_image()
+                image = Image.fromarray(frame.to_ndarray(format="rgb24"))
                 image.save(body, "JPEG", quality=_QUALITY)
                 found[second] = body.getvalue()
     return found
