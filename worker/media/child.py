@@ -187,9 +187,7 @@ def _be_child(
     """
     status = 1
     try:
-        die_with_parent(signal.SIGKILL)
-        if os.getppid() != zygote:
-            os._exit(status)
+        die_with_parent(signal.SIGKILL, zygote)
         os.setsid()
         media, result = fds
         _close_all_but(media, result)

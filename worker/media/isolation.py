@@ -93,9 +93,15 @@ def try_walls_of_child() -> Wall:
     return Wall(os.WEXITSTATUS(status)) if os.WIFEXITED(status) else Wall.NONE
 
 
-def die_with_parent(signal_number: int) -> None:
-    """Be killed when the parent ends. Set after the last change of user, which clears it."""
+def die_with_parent(signal_number: int, parent: int) -> None:
+    """Get this signal when the process `parent`, which forked this one, ends; end at once if it has ended already.
+
+    Set after the last change of user, which clears it.
+    """
     _libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+    if os.getppid() != parent:
+        # It ended between the fork and the line above: no signal would ever come.
+        os._exit(1)
 
 
 def adopt_orphans() -> None:

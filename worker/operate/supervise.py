@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -83,7 +84,7 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             # Ctrl-C at the terminal reaches this process only, which then ends them in order.
             start_new_session=True,
-            preexec_fn=_die_with_us,
+            preexec_fn=partial(die_with_parent, signal.SIGTERM, os.getpid()),
         )
         service.started_at = now
         log.info("service_started", service=service.name, pid=service.process.pid)
@@ -102,10 +103,6 @@ class Supervisor:
                 _signal(service, signal.SIGKILL, group=True)
                 service.process.wait()
             service.process = None
-
-
-def _die_with_us() -> None:
-    die_with_parent(signal.SIGTERM)
 
 
 def _signal(service: _Service, number: signal.Signals, *, group: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -54,3 +55,10 @@ def test_a_service_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, 
     supervisor = Supervisor({"stubborn": python(code)})
     supervisor.run(WhenReady())
     assert supervisor.pids() == {}
+
+
+def test_a_child_whose_parent_ended_before_it_looked_does_not_stay() -> None:
+    """The death signal is sent once: a child that asks for it too late has to see for itself."""
+    code = "import os; from worker.media.isolation import die_with_parent; die_with_parent(15, os.getpid()); print('stays')"
+    late = subprocess.run(python(code), capture_output=True, check=False)  # noqa: S603 (our own command)
+    assert (late.returncode, late.stdout) == (1, b"")
