@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.types import UserDefinedType
 
 from bank_sync.signals import signal_key
 from config.database import Base
@@ -47,6 +48,15 @@ _BATCH = 1000
 _NOW = func.now()
 
 
+class TransactionId(UserDefinedType[str]):
+    """PostgreSQL's xid8: the 64-bit number of a transaction, which never comes back."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_options: Any) -> str:  # noqa: ANN401 (signature fixed by SQLAlchemy)
+        return "xid8"
+
+
 class BankEntry(Base):
     """One signal of one bank: the current snapshot that the bank gave of it."""
 
@@ -56,6 +66,7 @@ class BankEntry(Base):
         CheckConstraint("quality BETWEEN 0 AND 100", name="quality"),
         Index("ix_bank_entries_live_signal_type", "live", "signal_type"),
         Index("ix_bank_entries_updated_at", "updated_at"),
+        Index("ix_bank_entries_changed_in", "changed_in"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -75,6 +86,11 @@ class BankEntry(Base):
     first_seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=_NOW)
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=_NOW)
     withdrawn_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    changed_in: Mapped[str] = mapped_column(TransactionId, server_default=func.pg_current_xact_id())
+    """The transaction that last changed whether or with what it matches; a trigger keeps it. Times would not do:
+    a transaction that began early may commit late, and be passed over."""
+    purged_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When no published file held the withdrawn signal any more."""
 
 
 class OwnSupport(Base):

@@ -59,6 +59,7 @@ def test_a_service_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_child_whose_parent_ended_before_it_looked_does_not_stay() -> None:
     """The death signal is sent once: a child that asks for it too late has to see for itself."""
-    code = "import os; from worker.media.isolation import die_with_parent; die_with_parent(15, os.getpid()); print('stays')"
+    ask = "die_with_parent(15, os.getpid())"
+    code = f"import os; from worker.media.isolation import die_with_parent; {ask}; print('stays')"
     late = subprocess.run(python(code), capture_output=True, check=False)  # noqa: S603 (our own command)
     assert (late.returncode, late.stdout) == (1, b"")
