@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from bank_sync import epoch_files, locks
@@ -121,6 +121,7 @@ def rollback(folder: Path, number: int, *, keep: int = 3) -> int:
             about = {
                 "counts": old["counts"],
                 "checkpoints": old["checkpoints"],
+                "snapshot": old["snapshot"],
                 "copy_of": number,
                 "rolled_away_from": current[1]["content"] if current else None,
             }
@@ -206,6 +207,8 @@ def _publish(
 ) -> Published:
     locks.take(session, "epoch")
     with epoch_files.changing(folder), epoch_files.building(folder) as building:
+        # Taken before the entries are read: the epoch holds at least what this snapshot shows.
+        snapshot = session.execute(select(cast(func.pg_current_snapshot(), Text))).scalar_one()
         counts = _write_columns(session, building, banks)
         if buckets:
             _write_buckets(building, "pdq")
@@ -226,7 +229,7 @@ def _publish(
                 select(BankCheckpoint.bank, BankCheckpoint.next_start, BankCheckpoint.drained_at)
             )
         }
-        about = {"counts": counts, "checkpoints": checkpoints}
+        about = {"counts": counts, "checkpoints": checkpoints, "snapshot": snapshot}
         number = epoch_files.install(folder, building, about, now, keep)
     log.info("epoch_published", epoch=number, **counts)
     return Published(number, new=True)

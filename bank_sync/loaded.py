@@ -24,7 +24,7 @@ from bank_sync.index.protocol import HASH_BYTES, Hashes, Index, Integers
 from bank_sync.signals import MD5_BYTES, PDQ, VIDEO_MD5, VPDQ, unpack_frames
 from config.errors import HashwardenError
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 MIN_FRAME_QUALITY = 50
 """vPDQ's own rule: frames below it (black, blurred) look like anything and are not indexed."""

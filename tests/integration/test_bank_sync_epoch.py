@@ -214,9 +214,9 @@ def test_a_damaged_epoch_is_refused_and_the_last_good_one_stays(
         ("", "corrupt"),
         ("{}", "corrupt"),
         ("[]", "corrupt"),
-        ('{"format": 2, "number": 2', "corrupt"),
+        ('{"format": 3, "number": 2', "corrupt"),
         (
-            '{"format": 2, "number": 7, "manifest_sha256": "", "confirmed_at": "2026-01-01T00:00:00+00:00"}',
+            '{"format": 3, "number": 7, "manifest_sha256": "", "confirmed_at": "2026-01-01T00:00:00+00:00"}',
             "partial",
         ),
     ],
