@@ -119,6 +119,11 @@ Cover = tuple[int, int, int, int]
 """Top, left, bottom and right in 64ths of the original: what was filled in from around it."""
 
 
+Outside = tuple[int, ...]
+"""How what lies outside the upload is guessed: the rims of both axes (`media.axis.RIMS`), then what each side (top,
+bottom, left, right) is lighter by in all and from one end to the other, in 32nds of a standard deviation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a view takes the original to lie in the upload.
@@ -129,6 +134,8 @@ class Placement:
 
     corners: tuple[float, ...]
     cover: Cover | None = None
+    outside: Outside = ()
+    """Empty where only one guess was made."""
 
     @property
     def region(self) -> Region:

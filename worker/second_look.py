@@ -25,11 +25,11 @@ some of them loses less than searching so wide for sure would cost."""
 _FURTHEST = 70
 _BITS_A_DECADE = 6.6
 """In a bank of a tenth the size chance comes so much less near (measured on 51,200 crops of photographs)."""
-_LOOKS = 3
-_GIVE_UP = (60, 52)
+_LOOKS = 5
+_GIVE_UP = (60, 52, 50, 46)
 """After the first and the second closer look: an entry that is no nearer than this is not looked at again."""
 _ENTRIES = 3
-_SEEDS = (3, 2, 2)
+_SEEDS = (3, 3, 3, 3, 3)
 """Places to look at for each entry, in each look."""
 _SAME_PLACE = 0.03
 """Of the upload: two seeds nearer than this see the same."""

@@ -5,24 +5,29 @@ near something, hundreds of fine ones find the place to 0.3 %, at a cost that up
 """
 
 import numpy as np
+import numpy.typing as npt
 
-from worker.domain import CloserLook, Cover, Placement
+from worker.domain import CloserLook, Cover, Outside, Placement
 from worker.media.axis import GRID
 from worker.media.canvas import RIMS, Canvas, Numbers, coefficients
 from worker.media.edited import Batch, fill, is_page, tile_quality
 from worker.media.views import turn_of, view_name
 
-_VIEWS = (420, 1000, 1000)
+_VIEWS = (420, 670, 670, 670, 670)
 """Views around one seed, in each look: the first is for all that came near, the others for what came nearer."""
 _AT_A_TIME = 250
 """Views whose points are found together, to bound the memory."""
-_SHADE = 0.7
-"""Standard deviation of the shades of what lies outside, in those of the picture; not in the first look."""
+_SHADES = (0.0, 0.7, 0.35, 0.25, 0.2)
+"""Standard deviation of what the shades of what lies outside change by in each look, in those of the picture."""
+_SHADE_UNIT = 32
+_MOST_SHADE = 127
+_SAME_RIMS = 0.7
+"""Share of the views that keep their seed's rims, where it has any."""
 _SHADED = 0.6
 """Share of the views that are shaded."""
-_STEPS = (0.022, 0.009, 0.004)
+_STEPS = (0.022, 0.009, 0.005, 0.004, 0.003)
 """Standard deviation of what a side is moved by in each further look, as a share of the original's side."""
-_COVER_STEPS = (5.0, 2.0, 1.0)
+_COVER_STEPS = (5.0, 2.0, 1.0, 1.0, 1.0)
 """The same of a cover's sides, in 64ths."""
 _LOOKS_TO_COVER = 1
 """Only the first closer look guesses covers that its seed has not."""
@@ -41,15 +46,10 @@ def look_closer(canvas: Canvas, closer: CloserLook, quality: int) -> list[Batch]
         draw = np.random.default_rng(look)
         count = _VIEWS[look]
         corners = _moved(np.asarray(seed.corners, dtype=np.float64).reshape(4, 2), _STEPS[look], count, draw)
-        rims = draw.integers(0, RIMS, size=(count, 2))
-        shades = _shades(count, draw) if look else None
+        outside = _outsides(seed.outside, look, count, draw)
+        rims, shades = outside[:, :2], outside[:, 2:].reshape(count, 4, 2) / _SHADE_UNIT
         parts = [slice(at, at + _AT_A_TIME) for at in range(0, count, _AT_A_TIME)]
-        tiles = np.concatenate(
-            [
-                canvas.tiles(corners[part], rims[part], None if shades is None else shades[part])
-                for part in parts
-            ]
-        )
+        tiles = np.concatenate([canvas.tiles(corners[part], rims[part], shades[part]) for part in parts])
         if is_page(tiles[0]):
             continue
         # A part without structure looks like many others.
@@ -59,8 +59,10 @@ def look_closer(canvas: Canvas, closer: CloserLook, quality: int) -> list[Batch]
             if cover is not None:
                 fill(tile, cover)
         placements = [
-            Placement(tuple(each), cover)
-            for each, cover in zip(corners.reshape(-1, 8).tolist(), covers, strict=True)
+            Placement(tuple(each), cover, tuple(beyond))
+            for each, cover, beyond in zip(
+                corners.reshape(-1, 8).tolist(), covers, outside.tolist(), strict=True
+            )
         ]
         turn = turn_of(name)
         names = [view_name(_edit(placement), turn) for placement in placements]
@@ -80,11 +82,18 @@ def _edit(placement: Placement) -> str:
     return "uncropped" if outside > _STRAIGHT else "part"
 
 
-def _shades(count: int, draw: np.random.Generator) -> Numbers:
-    """What was cut off had a brightness of its own: random ones for each side, in some of the views."""
-    shades = draw.normal(0, _SHADE, (count, 4, 2)) * (draw.random((count, 1, 2)) < _SHADED)
-    shades[0] = 0
-    return np.asarray(shades)
+def _outsides(seed: Outside, look: int, count: int, draw: np.random.Generator) -> npt.NDArray[np.int64]:
+    """What was cut off had a brightness of its own: n x 10, random ones around the seed's in some of the views."""
+    before = np.array(seed or (0,) * 10, dtype=np.int64)
+    rims = draw.integers(0, RIMS, size=(count, 2))
+    if seed:
+        rims = np.where(draw.random((count, 1)) < _SAME_RIMS, before[:2], rims)
+    spread = _SHADES[look] * _SHADE_UNIT * (draw.random((count, 1)) < _SHADED)
+    shades = np.clip(np.round(before[2:] + draw.normal(0, 1, (count, 8)) * spread), -_MOST_SHADE, _MOST_SHADE)
+    found = np.concatenate([rims, shades.astype(np.int64)], axis=1)
+    if seed:
+        found[0] = before
+    return found
 
 
 def _moved(corners: Numbers, step: float, count: int, draw: np.random.Generator) -> Numbers:

@@ -13,9 +13,9 @@ from worker.media.limits import UNSUPPORTED_REASONS, Limits, Reason
 from worker.media.sniff import Format
 from worker.media.views import CODES, DIHEDRAL, NAMES, PLAIN_VIEWS
 
-_MAGIC = b"HWR4"
+_MAGIC = b"HWR5"
 _HEADER = struct.Struct("<4sBBBxIIdII")
-_HASH = struct.Struct("<32sBBxxd8h4B")
+_HASH = struct.Struct("<32sBBxxd8h4B2B8b")
 _KINDS = (Kind.IMAGE, Kind.VIDEO, Kind.UNSUPPORTED, Kind.UNSCANNABLE)
 _REASONS = ("", *Reason)
 _PARTIAL = 1
@@ -25,6 +25,8 @@ _LARGEST_SIDE = 1 << 20
 _CORNER_UNIT = 1 / 4096
 _NO_CORNERS = (0,) * 8
 _NO_COVER = (0,) * 4
+_NO_OUTSIDE = (0,) * 10
+_RIMS = 3
 _COVER_SIDE = 64
 _FAR = 32_767
 
@@ -149,29 +151,40 @@ def _parse_hash(untrusted_record: bytes, offset: int) -> ViewHash:
 
 
 def pack_placement(placement: Placement | None) -> Iterator[int]:
-    """Eight corners of 16 bits and a cover of four bytes; all zero for none."""
+    """Eight corners of 16 bits, a cover of four bytes, two rims counted from one and eight shades; zeros for none."""
     if placement is None:
-        yield from (*_NO_CORNERS, *_NO_COVER)
+        yield from (*_NO_CORNERS, *_NO_COVER, *_NO_OUTSIDE)
         return
     yield from (max(-_FAR, min(_FAR, round(side / _CORNER_UNIT))) for side in placement.corners)
     yield from placement.cover or _NO_COVER
+    if placement.outside:
+        yield from (rim + 1 for rim in placement.outside[:2])
+        yield from placement.outside[2:]
+    else:
+        yield from _NO_OUTSIDE
 
 
 def parse_placement(untrusted_place: Sequence[int]) -> Placement | None:
-    """The placement in twelve numbers; corners are bounded to eight times the upload by their 16 bits.
+    """The placement in twenty-two numbers; corners are bounded to eight times the upload by their 16 bits.
 
-    Raises `RecordError` for a cover that is not inside the view.
+    Raises `RecordError` for a cover that is not inside the view or a rim that is none.
     """
-    untrusted_corners, untrusted_cover = tuple(untrusted_place[:8]), tuple(untrusted_place[8:])
+    untrusted_corners, untrusted_cover = tuple(untrusted_place[:8]), tuple(untrusted_place[8:12])
+    untrusted_rims, shades = tuple(untrusted_place[12:14]), tuple(untrusted_place[14:])
     if untrusted_corners == _NO_CORNERS:
         return None
     corners = tuple(side * _CORNER_UNIT for side in untrusted_corners)
-    if untrusted_cover == _NO_COVER:
-        return Placement(corners)
-    top, left, bottom, right = untrusted_cover
-    if not (top < bottom <= _COVER_SIDE and left < right <= _COVER_SIDE):
-        raise RecordError("cover")
-    return Placement(corners, (top, left, bottom, right))
+    cover = None
+    if untrusted_cover != _NO_COVER:
+        top, left, bottom, right = untrusted_cover
+        if not (top < bottom <= _COVER_SIDE and left < right <= _COVER_SIDE):
+            raise RecordError("cover")
+        cover = (top, left, bottom, right)
+    if untrusted_rims == (0, 0):
+        return Placement(corners, cover)
+    if not all(1 <= rim <= _RIMS for rim in untrusted_rims):
+        raise RecordError("rim")
+    return Placement(corners, cover, (*(rim - 1 for rim in untrusted_rims), *shades))
 
 
 def _is_time(untrusted_seconds: float) -> bool:

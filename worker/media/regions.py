@@ -27,6 +27,12 @@ _FOUND = {Profile.STANDARD: 10, Profile.THOROUGH: 28}
 _FLAT = 14.0
 _FLAT_SHARE = 0.97
 _BUSY = 0.55
+_AROUND = 16
+"""Lines on either side that a seam is compared with."""
+_LEAST_STEP = 0.5
+"""Grey levels from line to line that any picture has."""
+_BREAK = 2.0
+"""How many times the step at a seam is larger than those around it."""
 
 
 def rectangles(luma: Matrix, profile: Profile) -> list[Rectangle]:
@@ -40,7 +46,7 @@ def rectangles(luma: Matrix, profile: Profile) -> list[Rectangle]:
         (each for one in proposed for each in (one, _unframed(luma, one))), whole, _FOUND[profile]
     )
     if profile is Profile.THOROUGH:
-        panels = _panels(height, width)
+        panels = _panels(luma)
         kept = _distinct((*kept, *panels), whole, len(kept) + len(panels))
     return kept
 
@@ -220,16 +226,31 @@ def _lines(sums: npt.NDArray[np.float32]) -> list[int]:
     return [0, *sorted(chosen), length]
 
 
-def _panels(height: int, width: int) -> list[Rectangle]:
-    """The cells of even collages: halves, thirds, quarters and three by three."""
+def _panels(luma: Matrix) -> list[Rectangle]:
+    """The cells of even collages (halves, thirds, quarters, three by three) between which the picture breaks off.
+
+    A cell without a seam would be a guess that any picture with a strong shape matches sooner or later.
+    """
     cells = []
-    for down, across in ((1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 3), (2, 3), (3, 2)):
-        tops = [height * at // down for at in range(down + 1)]
-        lefts = [width * at // across for at in range(across + 1)]
-        cells += [
-            (top, left, bottom, right) for top, bottom in pairwise(tops) for left, right in pairwise(lefts)
-        ]
+    height, width = luma.shape
+    across, down = np.abs(np.diff(luma, axis=0)), np.abs(np.diff(luma, axis=1)).T
+    for high, wide in ((1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 3), (2, 3), (3, 2)):
+        tops = [height * at // high for at in range(high + 1)]
+        lefts = [width * at // wide for at in range(wide + 1)]
+        for top, bottom in pairwise(tops):
+            for left, right in pairwise(lefts):
+                sides = [(across[:, left:right], at) for at in (top, bottom) if 0 < at < height]
+                sides += [(down[:, top:bottom], at) for at in (left, right) if 0 < at < width]
+                if all(_breaks(steps, at) for steps, at in sides):
+                    cells.append((top, left, bottom, right))
     return cells
+
+
+def _breaks(steps: Matrix, at: int) -> bool:
+    """Whether the steps from line to line are larger at a line, or right beside it, than all around it."""
+    around = steps[max(0, at - 1 - _AROUND) : at + _AROUND].mean(axis=1)
+    seam = steps[max(0, at - 1 - _NEAR) : at + _NEAR].mean(axis=1).max()
+    return bool(seam >= _BREAK * max(float(np.median(around)), _LEAST_STEP))
 
 
 def _area(one: Rectangle) -> int:

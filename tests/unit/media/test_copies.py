@@ -5,7 +5,7 @@ import pdqhash
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from worker.domain import Profile, ViewHash
+from worker.domain import CloserLook, Placement, Profile, ViewHash
 from worker.media import pdq
 from worker.media.axis import transform
 from worker.media.copies import hash_copies
@@ -148,3 +148,31 @@ def test_odd_pictures_have_no_wild_regions(kind: str) -> None:
     for top, left, bottom, right in rectangles(luma, Profile.THOROUGH):
         assert 0 <= top < bottom <= 512
         assert 0 <= left < right <= 512
+
+
+def test_halves_and_thirds_are_guessed_only_where_a_picture_breaks_off() -> None:
+    y, x = np.mgrid[0:1:256j, 0:1:256j]
+    smooth = (128 + 60 * np.sin(7 * x + 3 * y) + 60 * np.cos(5 * y - 4 * x)).astype(np.float32)
+    joined = smooth.copy()
+    joined[:, 128:] = smooth[::-1, 128:] * 0.97 + 4
+    left_half = (0, 0, 256, 128)
+    assert left_half not in rectangles(smooth, Profile.THOROUGH)
+    assert left_half in rectangles(joined, Profile.THOROUGH)
+
+
+def test_a_further_look_begins_with_its_seed_as_it_was() -> None:
+    upload = _picture().crop((90, 40, 800, 560))
+    corners = (-0.08, -0.1, -0.08, 1.0, 1.07, 1.0, 1.07, -0.1)
+    first = hash_copies(upload, 100, Profile.THOROUGH, CloserLook(0, (("uncropped", Placement(corners)),)))
+    again = CloserLook(1, ((first[7].view, _seed(first[7])),))
+    second = hash_copies(upload, 100, Profile.THOROUGH, again)
+    shaded = CloserLook(2, ((second[9].view, _seed(second[9])),))
+    third = hash_copies(upload, 100, Profile.THOROUGH, shaded)
+    assert (second[0].hash, second[0].placement) == (first[7].hash, first[7].placement)
+    assert any(_seed(second[9]).outside[2:]), "the ninth view was not shaded: take another"
+    assert (third[0].hash, third[0].placement) == (second[9].hash, second[9].placement)
+
+
+def _seed(view: ViewHash) -> Placement:
+    assert view.placement is not None
+    return view.placement

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain import HashedMedia, Kind, ViewHash
+from worker.domain import HashedMedia, Kind, Placement, ViewHash
 from worker.media.edited import WHOLE, placed
 from worker.media.limits import Limits, Reason, refused
-from worker.media.record import RecordError, longest, pack, parse
+from worker.media.record import RecordError, longest, pack, parse, parse_placement
 from worker.media.sniff import Format
 
 _LIMITS = Limits()
+_CORNERS = (0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0)
 _PICTURE = HashedMedia(
     kind=Kind.IMAGE,
     hashes=(
@@ -20,6 +21,7 @@ _PICTURE = HashedMedia(
         ViewHash(bytes(32), 90, "on_black_transverse"),
         ViewHash(bytes(32), 80, "uncropped", None, placed((-0.125, 0.0, 1.25, 1.0), "flip_horizontal")),
         ViewHash(bytes(32), 80, "filled", None, placed(WHOLE, "", (1, 0, 20, 64))),
+        ViewHash(bytes(32), 80, "part", None, Placement(_CORNERS, None, (2, 0, 1, -127, 0, 127, 4, 5, 6, 7))),
     ),
     width=640,
     height=480,
@@ -119,3 +121,9 @@ def test_a_changed_byte_gives_bounded_values_or_a_refusal(at: int, value: int) -
         return
     assert media.kind is Kind.IMAGE
     assert all(0 <= each.quality <= 100 and len(each.hash) == 32 for each in media.hashes)
+
+
+@pytest.mark.parametrize("untrusted_rims", [(0, 1), (1, 0), (4, 1), (1, 255)])
+def test_a_rim_that_is_none_is_refused(untrusted_rims: tuple[int, int]) -> None:
+    with pytest.raises(RecordError):
+        parse_placement([1] * 8 + [0] * 4 + [*untrusted_rims] + [0] * 8)
