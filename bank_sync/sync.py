@@ -29,6 +29,7 @@ from bank_sync.exchanges.protocol import (
 )
 from bank_sync.own_bank import retire_unsupported_own
 from bank_sync.rejects import record_rejects
+from bank_sync.replica import Replica
 from config.database import Sessions, database_errors
 from config.errors import HashwardenError
 from config.policy import BankSettings
@@ -112,19 +113,32 @@ def sync_banks(sessions: Sessions, settings: Settings, names: Iterable[str] | No
             log.error("bank_sync_failed", bank=name, code=error.code)
             failed.append((name, error))
     with database_errors(), sessions.begin() as session:
-        epoch = publish_if_changed(
-            session,
-            settings.epochs_dir,
-            keep=settings.index.keep,
-            banks=enabled_banks(settings),
-            buckets=settings.index.engine == "auto",
-        )
+        epoch = publish_changes(session, settings)
     return SyncRun(reports, failed, epoch)
 
 
 def enabled_banks(settings: Settings) -> list[str]:
     """Names of the banks that are synced and match."""
     return [name for name, bank in settings.banks.items() if bank.enabled]
+
+
+def publish_changes(session: Session, settings: Settings) -> Published:
+    """Publishes the banks that are on, if anything changed, as the settings say. See `publish_if_changed`."""
+    return publish_if_changed(
+        session,
+        settings.epochs_dir,
+        keep=settings.index.keep,
+        banks=enabled_banks(settings),
+        buckets=settings.index.engine == "auto",
+        replica=replica_of(settings),
+    )
+
+
+def replica_of(settings: Settings) -> Replica | None:
+    """Where all hosts share the epochs; None where they share a folder."""
+    if not settings.index.publish_to:
+        return None
+    return Replica(settings.index.publish_to, settings.storage, keep=settings.index.keep)
 
 
 def sync_bank(
