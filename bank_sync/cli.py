@@ -27,7 +27,7 @@ from bank_sync.exchanges.files import read_signals
 from bank_sync.exchanges.protocol import ExchangeError
 from bank_sync.opened import verify_epoch
 from bank_sync.own_bank import add_own
-from bank_sync.sync import SyncReport, enabled_banks, publish_changes, replica_of, sync_banks
+from bank_sync.sync import SyncReport, compaction_of, enabled_banks, publish_changes, replica_of, sync_banks
 from config.database import Sessions, database_errors, make_engine, make_sessions
 from config.settings import Settings, load_settings
 
@@ -192,6 +192,24 @@ def publish_command() -> None:
             replica=replica_of(settings),
         )
     click.echo(f"epoch {number} published")
+
+
+@index.command("compact")
+def compact_command() -> None:
+    """Build a new base beside the epoch in force, and remove files that no epoch needs.
+
+    The dispatcher does it by itself when it is due.
+
+    Example: hashwarden index compact
+    """
+    settings = load_settings()
+    with _database(settings) as sessions:
+        done = compaction_of(sessions, settings).run(always=True)
+    if done.number is None:
+        click.echo("nothing compacted: no epoch, one that was rolled back to, or another compaction runs")
+    else:
+        click.echo(f"epoch {done.number} published on a new base")
+    click.echo(f"{done.purged} withdrawn entries are in no kept file any more")
 
 
 @index.command("status")

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from bank_sync import locks
 from bank_sync.bank import BankCheckpoint, BankEntry, Changes, upsert, withdraw_unseen
+from bank_sync.compaction import Compaction
 from bank_sync.epoch import Published, publish_if_changed
 from bank_sync.exchanges import open_exchange
 from bank_sync.exchanges.protocol import (
@@ -127,6 +128,19 @@ def publish_changes(session: Session, settings: Settings) -> Published:
     return publish_if_changed(
         session,
         settings.epochs_dir,
+        keep=settings.index.keep,
+        banks=enabled_banks(settings),
+        buckets=settings.index.engine == "auto",
+        replica=replica_of(settings),
+    )
+
+
+def compaction_of(sessions: Sessions, settings: Settings) -> Compaction:
+    """Compaction of the published epochs, as the settings say."""
+    return Compaction(
+        sessions,
+        settings.epochs_dir,
+        after=settings.index.compact_after,
         keep=settings.index.keep,
         banks=enabled_banks(settings),
         buckets=settings.index.engine == "auto",

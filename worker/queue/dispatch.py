@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bank_sync import feedback
 from bank_sync.epoch import is_behind
-from bank_sync.sync import publish_changes
+from bank_sync.sync import compaction_of, publish_changes
 from config.broker import redis_client
 from config.database import Sessions
 from config.settings import Settings
@@ -40,6 +40,9 @@ OUTBOX_EVERY = 1.0
 CONFIRM_EVERY = 60.0
 """Seconds between two words of the pointer that an unchanged epoch still equals the database."""
 
+COMPACTION_EVERY = 60.0
+"""Seconds between looks whether a new base is due."""
+
 _BATCH = 500
 _BROKER_FAULTS = (BrokerError, redis.RedisError, OSError)
 
@@ -54,6 +57,7 @@ class Dispatcher:
         self._webhooks = WebhookSender(sessions, settings.webhook)
         self._broker = redis_client(settings.broker)
         self._confirm_at = 0.0
+        self._compaction = compaction_of(sessions, settings)
 
     def run(self, stop: threading.Event) -> None:
         """Runs until `stop` is set. A fault of one round is logged and never ends the loop."""
@@ -65,6 +69,7 @@ class Dispatcher:
                 ("feedback", OUTBOX_EVERY, self.send_feedback),
                 ("withdrawals", OUTBOX_EVERY, self.release_withdrawn),
                 ("index", self._settings.index.poll_every, self.publish_index),
+                ("compaction", COMPACTION_EVERY, self.compact_index),
             )
         ]
         for loop in loops:
@@ -144,6 +149,10 @@ class Dispatcher:
                 return
             publish_changes(session, self._settings)
         self._confirm_at = time.monotonic() + CONFIRM_EVERY
+
+    def compact_index(self) -> object:
+        """Builds a new base when one is due, while the other loops go on."""
+        return self._compaction.run()
 
     def release_withdrawn(self) -> int:
         released = release_withdrawn(self._sessions)
