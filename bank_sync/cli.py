@@ -227,6 +227,8 @@ def index_status_command(as_json: bool) -> None:
         "created_at": manifest["created_at"],
         "confirmed_at": pointer.confirmed_at.isoformat(),
         "counts": manifest["counts"],
+        "base_built_at": manifest["base"]["built_at"],
+        "delta": manifest["delta"]["counts"],
         "kept": published_numbers(folder),
     }
     if as_json:
@@ -236,6 +238,8 @@ def index_status_command(as_json: bool) -> None:
     click.echo(
         f"epoch {told['epoch']} of {told['created_at']}, up to date at {told['confirmed_at']}: {counts}"
     )
+    changes = ", ".join(f"{count} {name}" for name, count in told["delta"].items())
+    click.echo(f"changed since the base of {told['base_built_at']}: {changes}")
     click.echo(f"kept: {', '.join(map(str, told['kept']))}")
 
 

@@ -159,16 +159,18 @@ class Compaction:
                 if current is None:
                     return 0
                 kept = epoch_files.kept_manifests(folder)
+                if self._replica is not None:
+                    kept |= self._replica.kept()
                 outlived = _outlived(kept, current.manifest, self._after)
-                if self._replica is not None and outlived:
-                    self._replica.drop(outlived)
-                    self._replica.sweep(self._keep)
                 epoch_files.sweep(folder, outlived)
-                bases = [manifest["base"] for number, manifest in kept.items() if number not in outlived]
-                bases += [m["rolled_away"]["base"] for m in kept.values() if "rolled_away" in m]
+                swept = self._replica is None or self._replica.sweep(self._keep, outlived)
+            bases = [manifest["base"] for number, manifest in kept.items() if number not in outlived]
+            bases += [m["rolled_away"]["base"] for m in kept.values() if "rolled_away" in m]
             snapshots = {base["snapshot"] for base in bases}
             # The same bases hold the same entries.
-            purged = _record_purged(session, snapshots) if snapshots != self._purged else 0
+            if not swept or snapshots == self._purged:
+                return 0
+            purged = _record_purged(session, snapshots)
         self._purged = snapshots
         return purged
 

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,11 +39,10 @@ _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 class Replica:
     """The epochs under `s3://bucket/prefix`. Thread-safe; one boto3 client a process, made at the first use."""
 
-    def __init__(self, address: str, storage: StorageSettings, *, keep: int = 3) -> None:
+    def __init__(self, address: str, storage: StorageSettings) -> None:
         self._bucket, _, prefix = address.removeprefix("s3://").partition("/")
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._storage = storage
-        self._keep = keep
         self._making = threading.Lock()
         self._made: tuple[int, S3Client] | None = None
 
@@ -105,34 +104,37 @@ class Replica:
         """Puts an epoch in force, or says anew that it is up to date."""
         self._write(POINTER, pointer.packed())
 
-    def sweep(self, keep: int) -> None:
-        """Removes epochs but the newest `keep`, and files that none of these names."""
+    def kept(self) -> dict[int, Manifest]:
+        """The manifests that are there and sound for themselves, by number."""
+        found = {}
+        for name in self._listed("epoch-"):
+            number = epoch_files.number_in(name)
+            raw = None if number is None else self._read(name)
+            if number is not None and raw is not None:
+                with suppress(EpochError):
+                    found[number] = parse_manifest(raw, number, None)
+        return found
+
+    def sweep(self, keep: int, drop: Collection[int] = ()) -> bool:
+        """Removes epochs but the newest `keep`, those to drop, and files that no other epoch names.
+
+        Whether no such file is left: young ones are not touched.
+        """
         listed = self._listed("")
         numbers = {name: number for name in listed if (number := epoch_files.number_in(name)) is not None}
-        stay = sorted(numbers, key=numbers.__getitem__)[-keep:]
-        manifests = []
-        for name in stay:
-            raw = self._read(name)
-            with suppress(EpochError):
-                manifests.append(parse_manifest(raw or b"", numbers[name], None))
-        needed = {f"{FILES}/{sha256}" for sha256 in epoch_files.needed_files(manifests)}
-        before = datetime.now(UTC) - YOUNG
-        gone = [name for name in numbers if name not in stay]
-        gone += [
-            name
-            for name, at in listed.items()
-            if name.startswith(f"{FILES}/") and name not in needed and at < before
-        ]
+        newest = sorted(numbers, key=numbers.__getitem__)[-keep:]
+        gone = [name for name, number in numbers.items() if name not in newest or number in drop]
         with self._reaching():
             for name in gone:
                 self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
-
-    def drop(self, numbers: set[int]) -> None:
-        """Removes the manifests of these epochs; `sweep` then removes their files."""
+        needed = {f"{FILES}/{sha256}" for sha256 in epoch_files.needed_files(self.kept().values())}
+        unneeded = [name for name in listed if name.startswith(f"{FILES}/") and name not in needed]
+        before = datetime.now(UTC) - YOUNG
+        old = [name for name in unneeded if listed[name] < before]
         with self._reaching():
-            for number in numbers:
-                name = epoch_files.manifest_name(number)
+            for name in old:
                 self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
+        return len(old) == len(unneeded)
 
     def _pull(self, folder: Path) -> None:
         raw = self._read(POINTER)
@@ -170,7 +172,9 @@ class Replica:
                 if read_pointer(folder).number > pointer.number:
                     return
             epoch_files.install(folder, raw, pointer)
-            epoch_files.sweep(folder, epoch_files.published_numbers(folder)[: -self._keep])
+            # A roll-back fetches earlier ones.
+            former = [number for number in epoch_files.published_numbers(folder) if number != pointer.number]
+            epoch_files.sweep(folder, former)
 
     @contextmanager
     def _files(self, folder: Path, manifest: Manifest) -> Iterator[None]:

@@ -152,7 +152,7 @@ def replica_of(settings: Settings) -> Replica | None:
     """Where all hosts share the epochs; None where they share a folder."""
     if not settings.index.publish_to:
         return None
-    return Replica(settings.index.publish_to, settings.storage, keep=settings.index.keep)
+    return Replica(settings.index.publish_to, settings.storage)
 
 
 def sync_bank(
