@@ -164,12 +164,14 @@ class Compaction:
                 outlived = _outlived(kept, current.manifest, self._after)
                 epoch_files.sweep(folder, outlived)
                 swept = self._replica is None or self._replica.sweep(self._keep, outlived)
-            bases = [manifest["base"] for number, manifest in kept.items() if number not in outlived]
-            bases += [m["rolled_away"]["base"] for m in kept.values() if "rolled_away" in m]
-            snapshots = {base["snapshot"] for base in bases}
-            # The same bases hold the same entries.
-            if not swept or snapshots == self._purged:
-                return 0
+        bases = [manifest["base"] for number, manifest in kept.items() if number not in outlived]
+        bases += [m["rolled_away"]["base"] for m in kept.values() if "rolled_away" in m]
+        snapshots = {base["snapshot"] for base in bases}
+        # The same bases hold the same entries.
+        if not swept or snapshots == self._purged:
+            return 0
+        # What is published meanwhile is over these bases or later ones: nobody has to wait for this.
+        with self._sessions.begin() as session:
             purged = _record_purged(session, snapshots)
         self._purged = snapshots
         return purged

@@ -126,7 +126,7 @@ class EpochReader:
                 if found is None:
                     break
                 pointer, manifest = found
-                self._opened = open_epoch(self._folder, manifest, self._opened)
+                self._opened = self._open(manifest)
             except EpochError as error:
                 # Meanwhile it may have been replaced, and its files removed.
                 if error.fault != "partial" or attempt == _TRIES or read_pointer(self._folder) == pointer:
@@ -140,11 +140,20 @@ class EpochReader:
             raise trouble
         self._error = None
 
+    def _open(self, manifest: Manifest) -> Opened:
+        try:
+            return open_epoch(self._folder, manifest, self._opened)
+        except EpochError as error:
+            if self._replica is None or error.fault != "corrupt":
+                raise
+            self._replica.mend(self._folder, manifest)
+            return open_epoch(self._folder, manifest, self._opened)
+
     def _pull(self) -> EpochError | None:
         """Fetches the newest epoch; the error if it can't be had: what is on this host serves then."""
         if self._replica is not None:
             try:
-                self._replica.pull(self._folder)
+                self._replica.pull(self._folder, every=self._poll_every)
             except EpochError as error:
                 return error
         return None

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bank_sync import epoch_files
 from bank_sync.epoch_files import FILES, POINTER, Pointer, parse_pointer, path_of, read_pointer
 from bank_sync.manifest import EpochError, File, Manifest, files_of, parse_manifest, refused
+from bank_sync.opened import verify_file
 from config.object_store import make_client
 from config.settings import StorageSettings
 
@@ -32,6 +34,7 @@ YOUNG = timedelta(hours=1)
 """Files that no epoch names are left alone for so long: a compaction may be putting them there."""
 
 _PULL_LOCK = ".pull"
+_PULLED = ".pulled"
 _CHUNK = 2**20
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 
@@ -46,15 +49,18 @@ class Replica:
         self._making = threading.Lock()
         self._made: tuple[int, S3Client] | None = None
 
-    def pull(self, folder: Path) -> None:
-        """Brings the newest epoch into `folder`; does nothing while another process of this host does that.
+    def pull(self, folder: Path, *, every: float = 0.0) -> None:
+        """Brings the newest epoch into `folder`; not while another process of this host does that, nor when one did
+        within the last `every` seconds.
 
         Files are verified before they are kept, and the pointer comes last. Raises EpochError: none, older, partial,
         corrupt, unreachable; what is in force in `folder` stays.
         """
         with _alone(folder, wait=False) as alone:
-            if alone:
+            pulled = folder / _PULLED
+            if alone and not (pulled.exists() and 0 <= time.time() - pulled.stat().st_mtime < every):
                 self._pull(folder)
+                pulled.touch()
 
     def pull_for_publishing(self, folder: Path) -> bool:
         """The same, and waits its turn: whether `folder` is now what is published there.
@@ -82,6 +88,17 @@ class Replica:
         manifest = parse_manifest(raw, number, None)
         with self._files(folder, manifest):
             epoch_files.write(folder / name, raw)
+
+    def mend(self, folder: Path, manifest: Manifest) -> None:
+        """Fetches those files of an epoch anew that are not what the manifest says. Raises EpochError."""
+        with _alone(folder, wait=True):
+            for name, file, _ in files_of(manifest):
+                try:
+                    verify_file(folder, manifest["number"], name, file)
+                except EpochError:
+                    path_of(folder, file).unlink(missing_ok=True)
+            with self._files(folder, manifest):
+                pass
 
     def push(self, folder: Path, manifest: Manifest, raw: bytes, pointer: Pointer) -> None:
         """Puts an epoch there whose files are in `folder`: missing files, then the manifest, then the pointer."""

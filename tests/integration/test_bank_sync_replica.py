@@ -23,6 +23,8 @@ from bank_sync.epoch_files import manifest_name, needed_files, read_manifest
 from bank_sync.replica import Replica
 from config.database import Sessions, make_engine, make_sessions
 from config.settings import Settings
+from worker.operate.check import Status
+from worker.operate.doctor import examine
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -185,6 +187,41 @@ def test_a_missing_manifest_and_an_older_pointer_are_refused_and_mended_by_publi
     # Nothing changed, and yet it is published: the prefix has to be mended.
     assert hosts.publish("first") == 4
     wait_until(lambda: reader.current().number == 4)
+
+
+def test_a_file_damaged_on_a_host_is_fetched_anew(hosts: Hosts) -> None:
+    hosts.add(1)
+    hosts.publish("first")
+    hosts.reader("second").current()
+    for path in (hosts.folder("second") / "files").iterdir():
+        path.write_bytes(b"\xee" * path.stat().st_size)
+    reader = hosts.reader("second")
+    assert (reader.current().counts["pdq"], reader.fault) == (1, "")
+
+
+def test_the_processes_of_a_host_share_one_look_at_the_prefix(hosts: Hosts) -> None:
+    hosts.add(1)
+    hosts.publish("first")
+    folder = hosts.folder("second")
+    hosts.replica().pull(folder, every=3600)
+    hosts.add(2)
+    hosts.publish("first")
+    hosts.replica().pull(folder, every=3600)
+    assert read_pointer(folder).number == 1
+    hosts.replica().pull(folder)
+    assert read_pointer(folder).number == 2
+
+
+def test_the_doctor_looks_into_the_prefix(hosts: Hosts) -> None:
+    hosts.add(1)
+    hosts.publish("first")
+    index = hosts.settings.index.model_copy(update={"publish_to": f"s3://{hosts.bucket}/some/epochs"})
+    found = {
+        (check.part, check.name): check
+        for check in examine(hosts.settings.model_copy(update={"index": index}))
+    }
+    assert found["index", "publish_to"].status is Status.OK
+    assert found["index", "epoch"].detail.startswith("1: 1 pdq")
 
 
 def test_roll_back_on_another_host_fetches_the_epoch(hosts: Hosts) -> None:
