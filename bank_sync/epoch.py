@@ -130,7 +130,7 @@ def rollback(folder: Path, number: int, *, keep: int = 3, replica: Replica | Non
         manifest = verify_epoch(folder, number)
         current = current_epoch(folder)
         now = datetime.now(UTC)
-        manifest["number"] = epoch_files.next_number(folder)
+        manifest["number"] = _next_number(folder, replica)
         manifest["created_at"] = now.isoformat()
         manifest["copy_of"] = number
         manifest.pop("rolled_away", None)
@@ -176,7 +176,7 @@ def publish_over(
     rows = session.execute(select(BankCheckpoint.bank, BankCheckpoint.next_start, BankCheckpoint.drained_at))
     manifest: Manifest = {
         "format": FORMAT,
-        "number": epoch_files.next_number(folder),
+        "number": _next_number(folder, replica),
         "created_at": now.isoformat(),
         "content": content_of(base, delta),
         "snapshot": snapshot,
@@ -261,6 +261,10 @@ def keep_base(folder: Path, building: Path, base: Base) -> None:
     """Moves a base's files from where they were built to where they are kept."""
     for name, file in base["files"].items():
         epoch_files.keep_file(folder, building / name, file)
+
+
+def _next_number(folder: Path, replica: Replica | None) -> int:
+    return epoch_files.next_number(folder, 0 if replica is None else replica.last_number())
 
 
 def _contents(manifest: Manifest) -> list[str]:

@@ -186,15 +186,15 @@ def point(folder: Path, pointer: Pointer) -> None:
     sync_folder(folder)
 
 
-def next_number(folder: Path, at_least: int = 1) -> int:
-    """A number above every epoch that was ever in the folder, as far as it can be told."""
+def next_number(folder: Path, last: int = 0) -> int:
+    """A number above `last` and above every epoch that was ever in the folder, as far as it can be told."""
     known = published_numbers(folder)
     known += [
         int(match.group(1)) for path in folder.iterdir() if (match := _FORMER_NAME.fullmatch(path.name))
     ]
     with suppress(EpochError):
         known.append(read_pointer(folder).number)
-    return max([at_least - 1, *known]) + 1
+    return max([last, *known]) + 1
 
 
 def kept_manifests(folder: Path) -> dict[int, Manifest]:

@@ -121,6 +121,13 @@ class Replica:
         """Puts an epoch in force, or says anew that it is up to date."""
         self._write(POINTER, pointer.packed())
 
+    def last_number(self) -> int:
+        """The largest number that an epoch has there, whether it is sound or not; 0 without any."""
+        numbers = [epoch_files.number_in(name) or 0 for name in self._listed("epoch-")]
+        with suppress(EpochError):
+            numbers.append(parse_pointer(self._read(POINTER) or b"", "index.publish_to").number)
+        return max(numbers, default=0)
+
     def kept(self) -> dict[int, Manifest]:
         """The manifests that are there and sound for themselves, by number."""
         found = {}

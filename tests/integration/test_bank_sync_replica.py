@@ -189,6 +189,19 @@ def test_a_missing_manifest_and_an_older_pointer_are_refused_and_mended_by_publi
     wait_until(lambda: reader.current().number == 4)
 
 
+def test_a_host_that_fell_behind_a_damaged_epoch_publishes_above_it(hosts: Hosts) -> None:
+    hosts.add(1)
+    hosts.publish("first")
+    hosts.reader("second").current()
+    for number in (2, 3):
+        hosts.add(number)
+        assert hosts.publish("first") == number
+    hosts.s3.put_object(Bucket=hosts.bucket, Key=hosts.key(manifest_name(3)), Body=b"{}")
+    assert hosts.publish("second") == 4
+    reader = hosts.reader("first")
+    assert (reader.current().number, reader.current().counts["pdq"], reader.fault) == (4, 3, "")
+
+
 def test_a_file_damaged_on_a_host_is_fetched_anew(hosts: Hosts) -> None:
     hosts.add(1)
     hosts.publish("first")
