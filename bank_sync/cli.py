@@ -19,17 +19,15 @@ from sqlalchemy import func, select
 from bank_sync.bank import OWN_BANK, BankCheckpoint, BankEntry, BankReject
 from bank_sync.epoch import (
     publish,
-    publish_if_changed,
     published_numbers,
     read_pointer,
     rollback,
 )
-from bank_sync.epoch_files import path_of
 from bank_sync.exchanges.files import read_signals
 from bank_sync.exchanges.protocol import ExchangeError
-from bank_sync.loaded import verify_epoch
+from bank_sync.opened import verify_epoch
 from bank_sync.own_bank import add_own
-from bank_sync.sync import SyncReport, enabled_banks, sync_banks
+from bank_sync.sync import SyncReport, compaction_of, enabled_banks, publish_changes, replica_of, sync_banks
 from config.database import Sessions, database_errors, make_engine, make_sessions
 from config.settings import Settings, load_settings
 
@@ -128,13 +126,7 @@ def import_command(file: Path, name: str) -> None:
             for signal_type, signal in signals:
                 add_own(session, signal_type, signal, 100, (), source=IMPORT_SOURCE)
         with sessions.begin() as session:
-            epoch = publish_if_changed(
-                session,
-                settings.epochs_dir,
-                keep=settings.index.keep,
-                banks=enabled_banks(settings),
-                buckets=settings.index.engine == "auto",
-            )
+            epoch = publish_changes(session, settings)
     click.echo(f"{len(signals)} signals imported; epoch {epoch.number} is in force")
 
 
@@ -179,19 +171,13 @@ def build_command() -> None:
     """
     settings = load_settings()
     with _database(settings) as sessions, sessions.begin() as session:
-        epoch = publish_if_changed(
-            session,
-            settings.epochs_dir,
-            keep=settings.index.keep,
-            banks=enabled_banks(settings),
-            buckets=settings.index.engine == "auto",
-        )
+        epoch = publish_changes(session, settings)
     click.echo(f"epoch {epoch.number} {'published' if epoch.new else 'is up to date'}")
 
 
 @index.command("publish")
 def publish_command() -> None:
-    """Publish the live entries as a new epoch, changed or not.
+    """Publish the live entries as a new epoch with a new base, changed or not.
 
     Example: hashwarden index publish
     """
@@ -203,8 +189,27 @@ def publish_command() -> None:
             keep=settings.index.keep,
             banks=enabled_banks(settings),
             buckets=settings.index.engine == "auto",
+            replica=replica_of(settings),
         )
     click.echo(f"epoch {number} published")
+
+
+@index.command("compact")
+def compact_command() -> None:
+    """Build a new base beside the epoch in force, and remove files that no epoch needs.
+
+    The dispatcher does it by itself when it is due.
+
+    Example: hashwarden index compact
+    """
+    settings = load_settings()
+    with _database(settings) as sessions:
+        done = compaction_of(sessions, settings).run(always=True)
+    if done.number is None:
+        click.echo("nothing compacted: no epoch, one that was rolled back to, or another compaction runs")
+    else:
+        click.echo(f"epoch {done.number} published on a new base")
+    click.echo(f"{done.purged} withdrawn entries are in no kept file any more")
 
 
 @index.command("status")
@@ -216,12 +221,14 @@ def index_status_command(as_json: bool) -> None:
     """
     folder = load_settings().epochs_dir
     pointer = read_pointer(folder)
-    manifest = verify_epoch(path_of(folder, pointer.number), pointer.number, pointer.manifest_sha256)
+    manifest = verify_epoch(folder, pointer.number, pointer.manifest_sha256)
     told: dict[str, Any] = {
         "epoch": pointer.number,
         "created_at": manifest["created_at"],
         "confirmed_at": pointer.confirmed_at.isoformat(),
         "counts": manifest["counts"],
+        "base_built_at": manifest["base"]["built_at"],
+        "delta": manifest["delta"]["counts"],
         "kept": published_numbers(folder),
     }
     if as_json:
@@ -231,6 +238,8 @@ def index_status_command(as_json: bool) -> None:
     click.echo(
         f"epoch {told['epoch']} of {told['created_at']}, up to date at {told['confirmed_at']}: {counts}"
     )
+    changes = ", ".join(f"{count} {name}" for name, count in told["delta"].items())
+    click.echo(f"changed since the base of {told['base_built_at']}: {changes}")
     click.echo(f"kept: {', '.join(map(str, told['kept']))}")
 
 
@@ -244,7 +253,7 @@ def rollback_command(number: int) -> None:
     Example: hashwarden index rollback 12
     """
     settings = load_settings()
-    new = rollback(settings.epochs_dir, number, keep=settings.index.keep)
+    new = rollback(settings.epochs_dir, number, keep=settings.index.keep, replica=replica_of(settings))
     click.echo(f"epoch {new} published with the content of epoch {number}")
 
 

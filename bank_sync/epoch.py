@@ -1,42 +1,34 @@
-"""Epochs: publish the live bank entries as one verified set of files, and swap it in where it is searched.
+"""Epochs: publish the live bank entries as one verified set of files.
 
-A reader never meets half an epoch, and never one that says less than the one it has without a newer number:
-`epoch_files` keeps the order in which things reach the disk.
+An epoch is a base, which many epochs share, a delta and tombstones: publishing reads and writes only what changed since
+the base was built. A reader never meets half an epoch, and never one that says less than the one it has without a newer
+number: `epoch_files` keeps the order in which things reach the disk.
 """
 
 from __future__ import annotations
 
-import os
-import struct
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
 
-import numpy as np
 import structlog
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from bank_sync import epoch_files, locks
-from bank_sync.bank import BankCheckpoint, BankEntry
+from bank_sync.bank import BankCheckpoint
+from bank_sync.base import build_base, session_snapshot
+from bank_sync.delta import Change, changed_since, changes_since, counts_over, write_delta
 from bank_sync.epoch_files import Pointer, published_numbers, read_pointer
-from bank_sync.index.protocol import HASH_BYTES
-from bank_sync.loaded import (
-    WIDTHS,
-    EpochError,
-    Hit,
-    LoadedEpoch,
-    buckets_if_worth,
-    epoch_from_file,
-    frame_rows,
-    load_epoch,
-    verify_epoch,
-)
-from bank_sync.signals import PDQ, VIDEO_MD5, VPDQ
+from bank_sync.epoch_reader import EpochReader
+from bank_sync.loaded import Hit, LoadedEpoch, epoch_from_file
+from bank_sync.manifest import FORMAT, Base, Delta, EpochError, Manifest, RolledAway, content_of
+from bank_sync.opened import map_base, verify_epoch
+from bank_sync.replica import Replica
 
 __all__ = [
     "EpochError",
@@ -46,6 +38,7 @@ __all__ = [
     "Pointer",
     "Published",
     "epoch_from_file",
+    "is_behind",
     "publish",
     "publish_if_changed",
     "published_numbers",
@@ -53,8 +46,8 @@ __all__ = [
     "rollback",
 ]
 
-_ROWS = 5000
-_FLOAT = struct.Struct("<f")
+MOST_CHANGES = (100_000, 0.05)
+"""Changes, or share of the base's entries, that a delta holds at most; with more, publishing builds a new base."""
 
 log = structlog.get_logger()
 
@@ -67,6 +60,14 @@ class Published:
     new: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The epoch in force, as far as its pointer, its manifest and the lengths of its files tell."""
+
+    pointer: Pointer
+    manifest: Manifest
+
+
 def publish(
     session: Session,
     folder: Path,
@@ -74,15 +75,16 @@ def publish(
     keep: int = 3,
     banks: Collection[str] | None = None,
     buckets: bool = True,
+    replica: Replica | None = None,
 ) -> int:
-    """Publishes the live entries as a new epoch and returns its number.
+    """Publishes the live entries as a new epoch with a new base and returns its number: minutes for ten million.
 
-    `banks` limits it to these banks (those that are on); None takes all. Without `buckets` it is searched by FAISS flat
-    alone, whatever its size. Reads what the session's transaction
-    sees, so commit first; ends no transaction, but the advisory lock it takes lasts until that ends.
-    Raises EpochError and leaves the epoch in force as it was.
+    `banks` limits it to these banks (those that are on); None takes all. Without `buckets` the base is searched by
+    FAISS flat alone, whatever its size. With a replica the epoch is there before it is in force here. Reads what the
+    session's transaction sees, so commit first; ends no transaction, but the advisory lock it takes lasts until that
+    ends. Raises EpochError and leaves the epoch in force as it was.
     """
-    return _publish(session, folder, keep, banks, buckets, only_if_changed=False).number
+    return _publish(session, folder, keep, banks, buckets, replica, always=True).number
 
 
 def publish_if_changed(
@@ -92,108 +94,121 @@ def publish_if_changed(
     keep: int = 3,
     banks: Collection[str] | None = None,
     buckets: bool = True,
+    replica: Replica | None = None,
 ) -> Published:
     """Publishes only if the live entries differ from the epoch in force; else confirms that it is up to date.
 
-    Compares what would be published byte by byte, so a publication that was lost to a crash is made up for.
-    After a roll-back the content that was rolled away from does not count as different.
+    Reads what changed since the base was built, so a publication that was lost to a crash is made up for. The base is
+    built anew only when there is no whole epoch, other banks are on, `buckets` differs, the database was restored, or
+    too much changed. After a roll-back the content that was rolled away from does not count as different.
     """
-    return _publish(session, folder, keep, banks, buckets, only_if_changed=True)
+    return _publish(session, folder, keep, banks, buckets, replica, always=False)
 
 
-def rollback(folder: Path, number: int, *, keep: int = 3) -> int:
+def is_behind(session: Session, folder: Path) -> bool:
+    """Whether an entry changed since the epoch in force was last found to equal the database, or there is none."""
+    try:
+        return changed_since(session, read_pointer(folder).snapshot)
+    except EpochError:
+        return True
+
+
+def rollback(folder: Path, number: int, *, keep: int = 3, replica: Replica | None = None) -> int:
     """Publishes the content of an earlier epoch under a new number, and returns that. Raises EpochError.
 
     Needs no database. A sync that brings changes publishes over it; one that brings none does not.
     """
+    if replica is not None:
+        replica.pull_for_publishing(folder)
+        replica.fetch(folder, number)
     with epoch_files.changing(folder):
         if number not in published_numbers(folder):
             raise EpochError(
                 f"Epoch {number} is not in {folder}.",
                 next_step="`hashwarden index status` lists what is kept.",
             )
-        source = epoch_files.path_of(folder, number)
-        old = verify_epoch(source, number)
-        current = _current(folder)
-        with epoch_files.building(folder) as building:
-            for name in WIDTHS:
-                epoch_files.link(source / name, building / name)
-            about = {
-                "counts": old["counts"],
-                "checkpoints": old["checkpoints"],
-                "snapshot": old["snapshot"],
-                "copy_of": number,
-                "rolled_away_from": current[1]["content"] if current else None,
-            }
-            return epoch_files.install(folder, building, about, datetime.now(UTC), keep)
+        manifest = verify_epoch(folder, number)
+        current = current_epoch(folder)
+        now = datetime.now(UTC)
+        manifest["number"] = _next_number(folder, replica)
+        manifest["created_at"] = now.isoformat()
+        manifest["copy_of"] = number
+        manifest.pop("rolled_away", None)
+        if current is not None:
+            away: RolledAway = {"content": current.manifest["content"], "base": current.manifest["base"]}
+            manifest["rolled_away"] = current.manifest.get("rolled_away", away)
+        seen = current.pointer.snapshot if current is not None else manifest["snapshot"]
+        return put_in_force(folder, manifest, now, seen, keep=keep, replica=replica)
 
 
-class EpochReader:
-    """Keeps the epoch in force at hand: polls the pointer, verifies, maps, swaps. Safe from several threads.
+def current_epoch(folder: Path) -> Current | None:
+    """The epoch in force, if its manifest is sound and every file of it is there at its length.
 
-    A new epoch that is corrupt, partial or older than the one at hand is refused: the last good one stays,
-    and `fault` says why until a good one comes.
+    What the files hold is not read: that would take as long as building them. Readers read it before they search.
     """
+    with suppress(EpochError):
+        pointer = read_pointer(folder)
+        manifest = epoch_files.read_manifest(folder, pointer.number, pointer.manifest_sha256)
+        if all(
+            epoch_files.whole(folder, files)
+            for files in (manifest["base"]["files"], manifest["delta"]["files"])
+        ):
+            return Current(pointer, manifest)
+    return None
 
-    def __init__(
-        self, folder: Path, poll_every: float, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._folder = folder
-        self._poll_every = poll_every
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._epoch: LoadedEpoch | None = None
-        self._manifest_sha256 = ""
-        self._polled_at: float | None = None
-        self._error: EpochError | None = None
-        self._confirmed_at: datetime | None = None
 
-    @property
-    def fault(self) -> str:
-        """Why the newest epoch is not the one at hand: none, older, partial, corrupt, unreadable; '' if it is."""
-        error = self._error
-        return error.fault if error else ""
+def publish_over(
+    session: Session,
+    folder: Path,
+    base: Base,
+    delta: Delta,
+    changes: Sequence[Change],
+    snapshot: str,
+    *,
+    keep: int,
+    replica: Replica | None,
+) -> int:
+    """Puts an epoch of this base and this delta in force, whose files are kept; its number.
 
-    @property
-    def confirmed_at(self) -> datetime | None:
-        """When the epoch at hand was last known to equal the database: the age that matters of an index."""
-        return self._confirmed_at
+    Call it with the publishing lock and within `changing`.
+    """
+    now = session.execute(select(func.clock_timestamp())).scalar_one()
+    rows = session.execute(select(BankCheckpoint.bank, BankCheckpoint.next_start, BankCheckpoint.drained_at))
+    manifest: Manifest = {
+        "format": FORMAT,
+        "number": _next_number(folder, replica),
+        "created_at": now.isoformat(),
+        "content": content_of(base, delta),
+        "snapshot": snapshot,
+        "counts": counts_over(base, map_base(folder, base), delta, changes),
+        "checkpoints": {
+            row.bank: {
+                "next_start": row.next_start,
+                "drained_at": row.drained_at.isoformat() if row.drained_at else None,
+            }
+            for row in rows
+        },
+        "base": base,
+        "delta": delta,
+    }
+    number = put_in_force(folder, manifest, now, snapshot, keep=keep, replica=replica)
+    log.info("epoch_published", epoch=number, **manifest["counts"], changes=len(changes))
+    return number
 
-    def current(self) -> LoadedEpoch:
-        """The epoch to search now. Raises EpochError only when there never was a usable one."""
-        # While one thread loads, the others go on with what is there.
-        if self._lock.acquire(blocking=self._epoch is None):
-            try:
-                if self._polled_at is None or self._clock() - self._polled_at >= self._poll_every:
-                    self._poll()
-                    self._polled_at = self._clock()
-            finally:
-                self._lock.release()
-        if self._epoch is None:
-            raise self._error or EpochError("No epoch is loaded.")
-        return self._epoch
 
-    def _poll(self) -> None:
-        try:
-            pointer = read_pointer(self._folder)
-            if pointer.manifest_sha256 != self._manifest_sha256:
-                if self._epoch is not None and pointer.number <= self._epoch.number:
-                    raise EpochError(
-                        f"Epoch {pointer.number} is older than epoch {self._epoch.number}, which is in use.",
-                        next_step="Publish the old content anew with `hashwarden index rollback`.",
-                        fault="older",
-                    )
-                self._epoch = load_epoch(
-                    epoch_files.path_of(self._folder, pointer.number), pointer.number, pointer.manifest_sha256
-                )
-                self._manifest_sha256 = pointer.manifest_sha256
-                log.info("epoch_loaded", epoch=pointer.number, **self._epoch.counts)
-            self._confirmed_at = pointer.confirmed_at
-            self._error = None
-        except EpochError as error:
-            if self._error is None or self._error.message != error.message:
-                log.error("epoch_refused", fault=error.fault, reason=error.message)
-            self._error = error
+def put_in_force(
+    folder: Path, manifest: Manifest, now: datetime, snapshot: str, *, keep: int, replica: Replica | None
+) -> int:
+    """Writes the manifest and the pointer of an epoch whose files are kept, to the replica first; its number."""
+    raw = json.dumps(manifest, indent=1, sort_keys=True).encode()
+    pointer = Pointer(manifest["number"], hashlib.sha256(raw).hexdigest(), now, snapshot)
+    if replica is not None:
+        replica.push(folder, manifest, raw, pointer)
+    epoch_files.install(folder, raw, pointer)
+    epoch_files.sweep(folder, published_numbers(folder)[:-keep])
+    if replica is not None:
+        replica.sweep(keep)
+    return manifest["number"]
 
 
 def _publish(
@@ -202,102 +217,92 @@ def _publish(
     keep: int,
     banks: Collection[str] | None,
     buckets: bool,
+    replica: Replica | None,
     *,
-    only_if_changed: bool,
+    always: bool,
 ) -> Published:
     locks.take(session, "epoch")
+    told = replica is None or replica.pull_for_publishing(folder)
     with epoch_files.changing(folder), epoch_files.building(folder) as building:
+        connection = session.connection()
         # Taken before the entries are read: the epoch holds at least what this snapshot shows.
-        snapshot = session.execute(select(cast(func.pg_current_snapshot(), Text))).scalar_one()
-        counts = _write_columns(session, building, banks)
-        if buckets:
-            _write_buckets(building, "pdq")
-            _write_buckets(building, "frames")
-        now = session.execute(select(func.clock_timestamp())).scalar_one()
-        current = _current(folder) if only_if_changed else None
-        if current is not None:
-            pointer, manifest = current
-            if epoch_files.content(building) in (manifest["content"], manifest.get("rolled_away_from")):
-                epoch_files.point(folder, Pointer(pointer.number, pointer.manifest_sha256, now))
-                return Published(pointer.number, new=False)
-        checkpoints = {
-            row.bank: {
-                "next_start": row.next_start,
-                "drained_at": row.drained_at.isoformat() if row.drained_at else None,
-            }
-            for row in session.execute(
-                select(BankCheckpoint.bank, BankCheckpoint.next_start, BankCheckpoint.drained_at)
-            )
-        }
-        about = {"counts": counts, "checkpoints": checkpoints, "snapshot": snapshot}
-        number = epoch_files.install(folder, building, about, now, keep)
-    log.info("epoch_published", epoch=number, **counts)
-    return Published(number, new=True)
+        snapshot = session_snapshot(connection)
+        current = current_epoch(folder)
+        base = None if always else _base_to_keep(folder, current, banks, buckets, snapshot)
+        changes = None
+        if base is not None:
+            changes = changes_since(session, base["snapshot"], banks, _most(base))
+        if base is None or changes is None:
+            current = None
+            _forget_other_timelines(session)
+            base = build_base(connection, building, banks, buckets=buckets)
+            keep_base(folder, building, base)
+            changes = changes_since(session, base["snapshot"], banks, None) or []
+        delta = write_delta(building, base, changes)
+        if told and current is not None and content_of(base, delta) in _contents(current.manifest):
+            now = session.execute(select(func.clock_timestamp())).scalar_one()
+            pointer = Pointer(current.pointer.number, current.pointer.manifest_sha256, now, snapshot)
+            if replica is not None:
+                replica.point(pointer)
+            epoch_files.point(folder, pointer)
+            return Published(pointer.number, new=False)
+        keep_delta(folder, building, delta)
+        number = publish_over(session, folder, base, delta, changes, snapshot, keep=keep, replica=replica)
+        return Published(number, new=True)
 
 
-def _current(folder: Path) -> tuple[Pointer, dict[str, Any]] | None:
-    """The epoch in force with its manifest, if every file of it is sound."""
-    try:
-        pointer = read_pointer(folder)
-        where = epoch_files.path_of(folder, pointer.number)
-        return pointer, verify_epoch(where, pointer.number, pointer.manifest_sha256)
-    except EpochError:
+def keep_delta(folder: Path, building: Path, delta: Delta) -> None:
+    """Moves a delta's files from where they were built to where they are kept."""
+    for name, file in delta["files"].items():
+        epoch_files.keep_file(folder, building / f"delta.{name}", file)
+
+
+def keep_base(folder: Path, building: Path, base: Base) -> None:
+    """Moves a base's files from where they were built to where they are kept."""
+    for name, file in base["files"].items():
+        epoch_files.keep_file(folder, building / name, file)
+
+
+def _next_number(folder: Path, replica: Replica | None) -> int:
+    return epoch_files.next_number(folder, 0 if replica is None else replica.last_number())
+
+
+def _contents(manifest: Manifest) -> list[str]:
+    """What is in force, and what was before it was rolled away from: neither is news."""
+    away = [manifest["rolled_away"]["content"]] if "rolled_away" in manifest else []
+    return [manifest["content"], *away]
+
+
+def _base_to_keep(
+    folder: Path, current: Current | None, banks: Collection[str] | None, buckets: bool, snapshot: str
+) -> Base | None:
+    """The base to publish over, unless it has to be built anew."""
+    if current is None:
         return None
+    manifest = current.manifest
+    base = manifest["rolled_away"]["base"] if "rolled_away" in manifest else manifest["base"]
+    restored = max(map(_end, (manifest["snapshot"], base["snapshot"]))) > _end(snapshot)
+    wanted = None if banks is None else sorted(banks)
+    if restored or base["banks"] != wanted or base["buckets"] != buckets:
+        return None
+    return base if epoch_files.whole(folder, base["files"]) else None
 
 
-def _write_columns(session: Session, folder: Path, banks: Collection[str] | None) -> dict[str, int]:
-    """Streams the live entries into the epoch's files; in an order that depends on them alone."""
-    counts = dict.fromkeys(("entries", PDQ, "frames", VIDEO_MD5), 0)
-    files: dict[str, BinaryIO] = {}
-    try:
-        for name in WIDTHS:
-            files[name] = (folder / name).open("wb")
-        for entry_id, signal in _live(session, PDQ, banks):
-            files["pdq.hashes"].write(signal)
-            files["pdq.entries"].write(entry_id.to_bytes(8, "little"))
-            counts[PDQ] += 1
-        for entry_id, signal in _live(session, VPDQ, banks):
-            counts["entries"] += 1
-            for frame, seconds in frame_rows(signal):
-                files["frames.hashes"].write(frame)
-                files["frames.entries"].write(entry_id.to_bytes(8, "little"))
-                files["frames.times"].write(_FLOAT.pack(seconds))
-                counts["frames"] += 1
-        for entry_id, signal in _live(session, VIDEO_MD5, banks):
-            files["video_md5.hashes"].write(signal)
-            files["video_md5.entries"].write(entry_id.to_bytes(8, "little"))
-            counts[VIDEO_MD5] += 1
-        for file in files.values():
-            file.flush()
-            os.fsync(file.fileno())
-    finally:
-        for file in files.values():
-            file.close()
-    counts["entries"] += counts[PDQ] + counts[VIDEO_MD5]
-    return counts
+def _most(base: Base) -> int:
+    least, share = MOST_CHANGES
+    return max(least, int(base["counts"]["entries"] * share))
 
 
-def _write_buckets(folder: Path, name: str) -> None:
-    path = folder / f"{name}.hashes"
-    if not path.stat().st_size:
-        return
-    hashes = np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, HASH_BYTES)
-    for part, numbers in zip(("offsets", "rows"), buckets_if_worth(hashes) or (), strict=False):
-        with (folder / f"{name}.{part}").open("wb") as file:
-            numbers.tofile(file)
-            file.flush()
-            os.fsync(file.fileno())
+def _end(snapshot: str) -> int:
+    """The first transaction that had not begun when a snapshot was taken."""
+    return int(snapshot.split(":")[1])
 
 
-def _live(session: Session, signal_type: str, banks: Collection[str] | None) -> Iterator[tuple[int, bytes]]:
-    query = select(BankEntry.id, BankEntry.signal).where(BankEntry.live, BankEntry.signal_type == signal_type)
-    if banks is not None:
-        query = query.where(BankEntry.bank.in_(banks))
-    # The exact index needs its digests sorted; PostgreSQL orders bytea byte by byte.
-    query = (
-        query.order_by(BankEntry.signal, BankEntry.id)
-        if signal_type == VIDEO_MD5
-        else query.order_by(BankEntry.id)
+def _forget_other_timelines(session: Session) -> None:
+    """Entries of a database restored elsewhere name transactions that are still to come here: as good as old ones."""
+    session.execute(
+        text(
+            "UPDATE bank_entries SET changed_in = '3' "
+            "WHERE changed_in >= pg_snapshot_xmax(pg_current_snapshot()) AND changed_in <> pg_current_xact_id()"
+        )
     )
-    for row in session.execute(query.execution_options(yield_per=_ROWS)):
-        yield row[0], row[1]

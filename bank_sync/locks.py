@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 _NAMESPACE = 0x4857
@@ -32,6 +33,9 @@ def held(engine: Engine, name: str) -> Iterator[bool]:
         try:
             yield True
         finally:
+            # The server notices the end of a connection a little later; whoever asks next asks at once.
+            with suppress(DBAPIError):
+                connection.scalar(select(func.pg_advisory_unlock(_NAMESPACE, _key(name))))
             # Ending the connection ends the lock, also when the connection is already broken.
             connection.invalidate()
     finally:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from bank_sync import locks
 from bank_sync.bank import BankCheckpoint, BankEntry, Changes, upsert, withdraw_unseen
+from bank_sync.compaction import Compaction
 from bank_sync.epoch import Published, publish_if_changed
 from bank_sync.exchanges import open_exchange
 from bank_sync.exchanges.protocol import (
@@ -29,6 +30,7 @@ from bank_sync.exchanges.protocol import (
 )
 from bank_sync.own_bank import retire_unsupported_own
 from bank_sync.rejects import record_rejects
+from bank_sync.replica import Replica
 from config.database import Sessions, database_errors
 from config.errors import HashwardenError
 from config.policy import BankSettings
@@ -112,19 +114,45 @@ def sync_banks(sessions: Sessions, settings: Settings, names: Iterable[str] | No
             log.error("bank_sync_failed", bank=name, code=error.code)
             failed.append((name, error))
     with database_errors(), sessions.begin() as session:
-        epoch = publish_if_changed(
-            session,
-            settings.epochs_dir,
-            keep=settings.index.keep,
-            banks=enabled_banks(settings),
-            buckets=settings.index.engine == "auto",
-        )
+        epoch = publish_changes(session, settings)
     return SyncRun(reports, failed, epoch)
 
 
 def enabled_banks(settings: Settings) -> list[str]:
     """Names of the banks that are synced and match."""
     return [name for name, bank in settings.banks.items() if bank.enabled]
+
+
+def publish_changes(session: Session, settings: Settings) -> Published:
+    """Publishes the banks that are on, if anything changed, as the settings say. See `publish_if_changed`."""
+    return publish_if_changed(
+        session,
+        settings.epochs_dir,
+        keep=settings.index.keep,
+        banks=enabled_banks(settings),
+        buckets=settings.index.engine == "auto",
+        replica=replica_of(settings),
+    )
+
+
+def compaction_of(sessions: Sessions, settings: Settings) -> Compaction:
+    """Compaction of the published epochs, as the settings say."""
+    return Compaction(
+        sessions,
+        settings.epochs_dir,
+        after=settings.index.compact_after,
+        keep=settings.index.keep,
+        banks=enabled_banks(settings),
+        buckets=settings.index.engine == "auto",
+        replica=replica_of(settings),
+    )
+
+
+def replica_of(settings: Settings) -> Replica | None:
+    """Where all hosts share the epochs; None where they share a folder."""
+    if not settings.index.publish_to:
+        return None
+    return Replica(settings.index.publish_to, settings.storage)
 
 
 def sync_bank(

@@ -148,6 +148,21 @@ class IndexSettings(_Group):
     )
     poll_every: float = Field(2, gt=0, description="Seconds between a worker's looks at the epoch pointer.")
     keep: int = Field(3, ge=1, description="Published epochs kept for roll-back.")
+    compact_after: float = Field(
+        86400,
+        gt=0,
+        description="Seconds until what was withdrawn leaves the base files too; as long again until older files go.",
+    )
+    publish_to: str = Field(
+        "", description="s3://bucket/prefix from which all hosts pull the epochs; empty: the folder alone."
+    )
+
+    @field_validator("publish_to")
+    @classmethod
+    def _is_a_prefix(cls, address: str) -> str:
+        if address and not re.fullmatch(r"s3://[^/]+(/.*)?", address):
+            raise ValueError("it is not like s3://bucket/prefix")
+        return address
 
 
 class WebhookSettings(_Group):

@@ -126,16 +126,23 @@ def chunks_for(count: int) -> int:
     return round(MAX_BITS / width)
 
 
-def build_buckets(hashes: Hashes, *, plain: bool = False) -> tuple[Numbers, Numbers]:
+def bucket_lengths(count: int) -> tuple[int, int]:
+    """How many numbers `offsets` and `rows` of so many hashes hold."""
+    chunks = chunks_for(count)
+    return _entries(chunks), chunks * count
+
+
+def build_buckets(
+    hashes: Hashes, *, plain: bool = False, into: tuple[Numbers, Numbers] | None = None
+) -> tuple[Numbers, Numbers]:
     """`offsets` and `rows` of a BucketIndex of uint8[n, 32], in uint32; n is less than 2**32.
 
     `rows` holds for each chunk all row numbers in the order of that chunk's values, `offsets` for each chunk where the
-    rows of each value begin, and their end.
+    rows of each value begin, and their end. `into` gives the two arrays to fill: those of a file need no memory.
     """
     check(hashes)
     chunks = chunks_for(len(hashes))
-    offsets = np.empty(_entries(chunks), dtype=np.uint32)
-    rows = np.empty(chunks * len(hashes), dtype=np.uint32)
+    offsets, rows = into or tuple(np.empty(size, dtype=np.uint32) for size in bucket_lengths(len(hashes)))
     builds: Callable[..., None] = compiled.build if compiled is not None and not plain else _build_plainly
     builds(np.ascontiguousarray(hashes), offsets, rows, chunks)
     return offsets, rows

@@ -22,8 +22,8 @@ from bank_sync.epoch import (
     read_pointer,
     rollback,
 )
-from bank_sync.epoch_files import path_of
-from bank_sync.loaded import WIDTHS
+from bank_sync.epoch_files import manifest_name, path_of, read_manifest
+from bank_sync.manifest import BASE_WIDTHS, DELTA_WIDTHS, File, files_of
 from bank_sync.signals import Frame, pack_frames
 from config.database import Sessions, make_engine, make_sessions
 from config.settings import DatabaseSettings
@@ -55,6 +55,17 @@ def _pdq(byte: int, status: str = "Active") -> BankRecord:
 def _publish(sessions: Sessions, folder: Path, keep: int = 3) -> int:
     with sessions.begin() as session:
         return publish(session, folder, keep=keep)
+
+
+def _files(folder: Path, number: int) -> dict[str, File]:
+    return {name: file for name, file, _ in files_of(read_manifest(folder, number))}
+
+
+def _file(folder: Path, number: int, name: str) -> Path:
+    """Where a file of an epoch, or its manifest, is kept."""
+    if name == "manifest":
+        return folder / manifest_name(number)
+    return path_of(folder, _files(folder, number)[name])
 
 
 def _count(epoch_reader: EpochReader) -> int:
@@ -105,9 +116,12 @@ def test_numbers_rise_old_epochs_go_and_nothing_unfinished_stays(sessions: Sessi
     assert sorted(path.name for path in folder.iterdir()) == [
         ".lock",
         "CURRENT",
-        "epoch-00000003",
-        "epoch-00000004",
+        "epoch-00000003.json",
+        "epoch-00000004.json",
+        "files",
     ]
+    named = {file["sha256"] for number in (3, 4) for file in _files(folder, number).values()}
+    assert {path.name for path in (folder / "files").iterdir()} == named
 
 
 def test_unchanged_content_is_confirmed_instead_of_published_again(sessions: Sessions, folder: Path) -> None:
@@ -134,7 +148,7 @@ def test_a_damaged_epoch_in_force_is_published_anew_although_nothing_changed(
 ) -> None:
     _add(sessions, _pdq(1))
     _publish(sessions, folder)
-    (path_of(folder, 1) / "pdq.hashes").write_bytes(b"\x02" * 32)
+    _file(folder, 1, "pdq.hashes").write_bytes(b"\x02" * 31)
     with sessions.begin() as session:
         assert publish_if_changed(session, folder).new
 
@@ -175,7 +189,7 @@ def _flip(path: Path) -> None:
     path.write_bytes(raw)
 
 
-@pytest.mark.parametrize("name", [*sorted(WIDTHS), "manifest.json"])
+@pytest.mark.parametrize("name", [*BASE_WIDTHS, *(f"delta.{name}" for name in DELTA_WIDTHS), "manifest"])
 @pytest.mark.parametrize("damage", [_truncate, _flip, Path.unlink], ids=["short", "altered", "missing"])
 def test_a_damaged_epoch_is_refused_and_the_last_good_one_stays(
     sessions: Sessions,
@@ -186,18 +200,29 @@ def test_a_damaged_epoch_is_refused_and_the_last_good_one_stays(
 ) -> None:
     # So that the files of the buckets have something to damage.
     monkeypatch.setattr("bank_sync.loaded.FLAT_UP_TO", 0)
-    records = [
-        _pdq(1),
-        BankRecord("video_md5", b"\x02" * 16),
-        BankRecord("vpdq", pack_frames([Frame(b"\x03" * 32, 90, 1.0)])),
-    ]
-    _add(sessions, *records)
+
+    def records(byte: int, status: str) -> list[BankRecord]:
+        return [
+            _pdq(byte, status),
+            BankRecord("video_md5", bytes([byte]) * 16, raw_status=status),
+            BankRecord("vpdq", pack_frames([Frame(bytes([byte]) * 32, 90, byte)]), raw_status=status),
+        ]
+
+    _add(sessions, *records(1, "Active"))
     _publish(sessions, folder)
     reader = EpochReader(folder, 0)
     good = reader.current()
     assert reader.fault == ""
-    _publish(sessions, folder)
-    damage(path_of(folder, 2) / name)
+    if name.startswith("delta."):
+        # Withdrawn and back again: a tombstone, and a row of each kind in the delta.
+        _add(sessions, *records(1, "Withdrawn"))
+        _add(sessions, *records(1, "Active"))
+        with sessions.begin() as session:
+            assert publish_if_changed(session, folder).number == 2
+    else:
+        _add(sessions, *records(2, "Active"))
+        _publish(sessions, folder)
+    damage(_file(folder, 2, name))
     assert reader.current() is good
     assert reader.fault in {"corrupt", "partial"}
     with pytest.raises(EpochError) as caught:
@@ -214,9 +239,12 @@ def test_a_damaged_epoch_is_refused_and_the_last_good_one_stays(
         ("", "corrupt"),
         ("{}", "corrupt"),
         ("[]", "corrupt"),
-        ('{"format": 3, "number": 2', "corrupt"),
+        ('{"format": 4, "number": 2', "corrupt"),
         (
-            '{"format": 3, "number": 7, "manifest_sha256": "", "confirmed_at": "2026-01-01T00:00:00+00:00"}',
+            (
+                '{"format": 4, "number": 7, "manifest_sha256": "", "snapshot": "", '
+                '"confirmed_at": "2026-01-01T00:00:00+00:00"}'
+            ),
             "partial",
         ),
     ],
@@ -334,7 +362,7 @@ def test_the_manifest_names_counts_and_checkpoints_and_no_hash(sessions: Session
     with sessions.begin() as session:
         session.execute(update(BankEntry).values(case_numbers={"case-one": "Active"}))
     _publish(sessions, folder)
-    text = (path_of(folder, 1) / "manifest.json").read_text()
+    text = _file(folder, 1, "manifest").read_text()
     assert json.loads(text)["counts"] == {"entries": 1, "pdq": 1, "frames": 0, "video_md5": 0}
     assert "ab" * 32 not in text
     assert "case-one" not in text

@@ -104,7 +104,7 @@ def test_banks_and_webhook_need_their_keys(settings: Settings, tmp_path: Path) -
 
 def test_an_epoch_that_was_altered_fails(rig: Rig) -> None:
     number = rig.publish()
-    manifest = rig.settings.epochs_dir / f"epoch-{number:08d}" / "manifest.json"
+    manifest = rig.settings.epochs_dir / f"epoch-{number:08d}.json"
     manifest.chmod(0o644)
     manifest.write_bytes(manifest.read_bytes() + b" ")
     assert "hashwarden index" in failing(rig.settings)["index"].next_step

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def fresh() -> Pointer:
-    return Pointer(7, "0" * 64, datetime.now(UTC))
+    return Pointer(7, "0" * 64, datetime.now(UTC), "1:1:")
 
 
 def ago(**time: float) -> Any:  # noqa: ANN401 (an SQL expression)
@@ -141,7 +141,7 @@ def test_an_index_that_is_missing_or_old_is_an_alarm(ward: Ward) -> None:
         return read_pointer(ward.settings.epochs_dir)
 
     assert ward.codes(missing) == [AlarmCode.INDEX_MISSING]
-    old = Pointer(7, "0" * 64, datetime.now(UTC) - timedelta(hours=5))
+    old = Pointer(7, "0" * 64, datetime.now(UTC) - timedelta(hours=5), "1:1:")
     assert ward.codes(lambda: old) == [AlarmCode.INDEX_STALE]
 
 

@@ -27,7 +27,7 @@ def test_every_metric_is_on_the_page_with_its_help_and_labels(rig: Rig, versione
     metrics = Metrics(
         rig.settings,
         rig.sessions,
-        lambda: Pointer(1, "0" * 64, datetime.now(UTC)),
+        lambda: Pointer(1, "0" * 64, datetime.now(UTC), "1:1:"),
         walls=lambda: Wall.NONE,
     )
     told = {family.name: family for family in text_string_to_metric_families(metrics.text().decode())}

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bank_sync.loaded import Columns, LoadedEpoch
+from bank_sync.loaded import Columns, LoadedEpoch, Segment
 from config.policy import RuleSettings
 from worker.bench.edits import HELD_OUT, edited
 from worker.bench.figures import HASHWARDEN, THREATEXCHANGE, Figure
@@ -173,7 +173,7 @@ def _epoch(hashes: Hashes) -> LoadedEpoch:
         md5s=np.empty((0, 16), dtype=np.uint8),
         md5_entries=nothing,
     )
-    return LoadedEpoch(1, datetime.now(UTC), columns)
+    return LoadedEpoch(1, datetime.now(UTC), Segment(columns))
 
 
 def _reference_hash(path: str) -> Hashes:

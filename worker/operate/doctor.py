@@ -19,9 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from bank_sync.epoch import read_pointer
-from bank_sync.epoch_files import path_of
 from bank_sync.exchanges.files import read_signals
-from bank_sync.loaded import load_epoch
+from bank_sync.opened import load_epoch
+from bank_sync.sync import replica_of
 from config.database import database_errors, make_engine
 from config.errors import HashwardenError
 from config.policy import BankSettings
@@ -174,8 +174,12 @@ def _index(settings: Settings) -> Iterator[Check]:
         )
     else:
         yield Check("index", "folder", Status.OK, str(folder))
+    replica = replica_of(settings)
+    if replica is not None:
+        replica.pull(folder)
+        yield Check("index", "publish_to", Status.OK, "reached")
     pointer = read_pointer(folder)
-    epoch = load_epoch(path_of(folder, pointer.number), pointer.number, pointer.manifest_sha256)
+    epoch = load_epoch(folder, pointer.number, pointer.manifest_sha256)
     counts = ", ".join(f"{number} {kind}" for kind, number in epoch.counts.items())
     yield Check("index", "epoch", Status.OK, f"{epoch.number}: {counts}")
 

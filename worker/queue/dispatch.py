@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import redis
 import structlog
@@ -19,9 +19,8 @@ from sqlalchemy import Select, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bank_sync import feedback
-from bank_sync.bank import BankEntry
-from bank_sync.epoch import publish_if_changed
-from bank_sync.sync import enabled_banks
+from bank_sync.epoch import is_behind
+from bank_sync.sync import compaction_of, publish_changes
 from config.broker import redis_client
 from config.database import Sessions
 from config.settings import Settings
@@ -38,8 +37,11 @@ Announce = Callable[[Iterable[tuple[int, Lane]]], None]
 OUTBOX_EVERY = 1.0
 """Seconds between looks at the outboxes: a hold must reach the platform within seconds."""
 
-COMPARE_EVERY = 60.0
-"""Seconds between full comparisons of the bank entries with the published index."""
+CONFIRM_EVERY = 60.0
+"""Seconds between two words of the pointer that an unchanged epoch still equals the database."""
+
+COMPACTION_EVERY = 60.0
+"""Seconds between looks whether a new base is due."""
 
 _BATCH = 500
 _BROKER_FAULTS = (BrokerError, redis.RedisError, OSError)
@@ -54,8 +56,8 @@ class Dispatcher:
         self._announce = announce
         self._webhooks = WebhookSender(sessions, settings.webhook)
         self._broker = redis_client(settings.broker)
-        self._indexed: datetime | None = None
-        self._compare_at = 0.0
+        self._confirm_at = 0.0
+        self._compaction = compaction_of(sessions, settings)
 
     def run(self, stop: threading.Event) -> None:
         """Runs until `stop` is set. A fault of one round is logged and never ends the loop."""
@@ -67,6 +69,7 @@ class Dispatcher:
                 ("feedback", OUTBOX_EVERY, self.send_feedback),
                 ("withdrawals", OUTBOX_EVERY, self.release_withdrawn),
                 ("index", self._settings.index.poll_every, self.publish_index),
+                ("compaction", COMPACTION_EVERY, self.compact_index),
             )
         ]
         for loop in loops:
@@ -140,24 +143,16 @@ class Dispatcher:
         return feedback.send_due(self._sessions, self._settings.banks)
 
     def publish_index(self) -> None:
-        """Publishes what decisions put into or took out of the own bank; a sync publishes its own changes.
-
-        The newest change is looked at each round; a transaction that committed behind a newer one is found by the
-        full comparison once a minute.
-        """
+        """Publishes what changed in the banks; if nothing did, says once a minute that the epoch is up to date."""
         with self._sessions.begin() as session:
-            newest = session.scalar(select(func.max(BankEntry.updated_at)))
-            if newest == self._indexed and time.monotonic() < self._compare_at:
+            if not is_behind(session, self._settings.epochs_dir) and time.monotonic() < self._confirm_at:
                 return
-            self._compare_at = time.monotonic() + COMPARE_EVERY
-            publish_if_changed(
-                session,
-                self._settings.epochs_dir,
-                keep=self._settings.index.keep,
-                banks=enabled_banks(self._settings),
-                buckets=self._settings.index.engine == "auto",
-            )
-            self._indexed = newest
+            publish_changes(session, self._settings)
+        self._confirm_at = time.monotonic() + CONFIRM_EVERY
+
+    def compact_index(self) -> object:
+        """Builds a new base when one is due, while the other loops go on."""
+        return self._compaction.run()
 
     def release_withdrawn(self) -> int:
         released = release_withdrawn(self._sessions)

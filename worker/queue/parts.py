@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from bank_sync.epoch import EpochReader
+from bank_sync.sync import replica_of
 from config.database import make_engine, make_sessions
 from config.settings import Settings
 from worker.domain import Lane
@@ -25,7 +26,9 @@ class Parts:
         self.sandbox = ZygoteSandbox(
             Limits(video_bytes=settings.media.spool_bytes, video_rate=settings.media.frames_per_second)
         )
-        self.epochs = EpochReader(settings.epochs_dir, poll_every=settings.index.poll_every)
+        self.epochs = EpochReader(
+            settings.epochs_dir, poll_every=settings.index.poll_every, replica=replica_of(settings)
+        )
 
     def stages(self, announce: Callable[[Collection[tuple[int, Lane]]], None]) -> Stages:
         return Stages(

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from config.object_store import make_client
 from config.settings import StorageSettings
 from worker.domain import ObjectRef
 from worker.errors import StorageRefused
@@ -268,29 +267,6 @@ class S3Store(AccessControl):
 
     def probe(self, bucket: str) -> list[Probe]:
         return probe.probe(self, bucket)
-
-
-def make_client(settings: StorageSettings) -> S3Client:
-    """A boto3 client by the settings: SigV4, at most three tries of a call, path-style on an own endpoint.
-
-    Checksums only where S3 demands them: many services that speak S3 refuse boto3's newer default.
-    """
-    return boto3.client(
-        "s3",
-        endpoint_url=settings.endpoint_url or None,
-        region_name=settings.region,
-        aws_access_key_id=settings.access_key.get_secret_value() if settings.access_key else None,
-        aws_secret_access_key=settings.secret_key.get_secret_value() if settings.secret_key else None,
-        config=Config(
-            signature_version="s3v4",
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-            retries={"mode": "standard", "total_max_attempts": 3},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
-        ),
-    )
 
 
 def _version(version_id: str | None) -> dict[str, Any]:

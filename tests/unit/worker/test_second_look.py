@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageDraw
 
-from bank_sync.loaded import Columns, LoadedEpoch
+from bank_sync.loaded import Columns, LoadedEpoch, Segment
 from worker.domain import CloserLook, HashedMedia, Kind, Profile, ViewHash
 from worker.media.in_process import InProcessSandbox
 from worker.media.media import memfd_from
@@ -39,7 +39,7 @@ def _epoch(hashes: list[bytes]) -> LoadedEpoch:
         md5s=np.empty((0, 16), dtype=np.uint8),
         md5_entries=none,
     )
-    return LoadedEpoch(1, datetime.now(UTC), columns)
+    return LoadedEpoch(1, datetime.now(UTC), Segment(columns))
 
 
 def _hash(
