@@ -83,7 +83,8 @@ class BucketIndex:
 
     def _search_plainly(self, queries: Hashes, radius: int, met: int, *, scan: bool) -> Found:
         stored = self._hashes.view(np.uint64)
-        found: list[tuple[Integers, Integers, Integers]] = []
+        nothing = np.empty(0, dtype=np.int64)
+        found: list[tuple[Integers, Integers, Integers]] = [(nothing, nothing, nothing)]
         for number, query in enumerate(queries.view(np.uint64)):
             candidates = None if scan else np.unique(self._candidates(query, radius))
             total = len(stored) if candidates is None else len(candidates)

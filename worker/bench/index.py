@@ -74,11 +74,10 @@ def _compare(
         place = folder / name
         place.mkdir()
         begun = time.perf_counter()
-        subject.build(hashes, place)
+        index = subject.build(hashes, place)
         yield Figure(name, "build", _rounded(time.perf_counter() - begun), "s", about)
         on_disk = sum(path.stat().st_size for path in place.iterdir())
         yield Figure(name, "bytes_per_hash", round(on_disk / len(hashes), 1), "B", about)
-        index = subject.open(place)
         for radius, (singles, *batches) in asked.items():
             params = {"hashes": len(hashes), "radius": radius, "data": kind}
             found = index.search(batches[0][0], radius)

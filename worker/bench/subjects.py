@@ -1,13 +1,13 @@
-"""The indexes that are measured beside each other: ours as an epoch carries it, FAISS flat, and the reference's multi-hash.
+"""The indexes that are measured beside each other: ours as an epoch carries it, FAISS flat, the reference's multi-hash.
 
-Each is built into files in a folder and opened from them, so that another process can be asked what it costs there.
+Each is built into files in a folder, so that another process can open it and be asked what it costs there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import faiss
 import numpy as np
@@ -27,8 +27,8 @@ _SLOTS = 16
 class Subject(Protocol):
     """One way to find hashes within a radius."""
 
-    def build(self, hashes: Hashes, folder: Path) -> None:
-        """Makes the index of uint8[n, 32] and leaves it in files."""
+    def build(self, hashes: Hashes, folder: Path) -> Index:
+        """Makes the index of uint8[n, 32] and leaves it in files; the index as it then stands in this process."""
         ...
 
     def open(self, folder: Path) -> Index:
@@ -39,10 +39,11 @@ class Subject(Protocol):
 class Buckets:
     """The bucket index, mapped read-only."""
 
-    def build(self, hashes: Hashes, folder: Path) -> None:
+    def build(self, hashes: Hashes, folder: Path) -> Index:
         offsets, rows = build_buckets(hashes)
         for name, array in (("hashes", hashes), ("offsets", offsets), ("rows", rows)):
             array.tofile(folder / name)
+        return self.open(folder)
 
     def open(self, folder: Path) -> Index:
         hashes = np.memmap(folder / "hashes", dtype=np.uint8, mode="r").reshape(-1, HASH_BYTES)
@@ -53,9 +54,9 @@ class Buckets:
 class Flat:
     """FAISS IndexBinaryFlat, which keeps its own copy of the hashes."""
 
-    def build(self, hashes: Hashes, folder: Path) -> None:
-        FlatIndex(hashes)
+    def build(self, hashes: Hashes, folder: Path) -> Index:
         hashes.tofile(folder / "hashes")
+        return FlatIndex(hashes)
 
     def open(self, folder: Path) -> Index:
         return FlatIndex(np.memmap(folder / "hashes", dtype=np.uint8, mode="r").reshape(-1, HASH_BYTES))
@@ -64,19 +65,20 @@ class Flat:
 class MultiHash:
     """FAISS IndexBinaryMultiHash behind an id map, as python-threatexchange builds it for PDQ."""
 
-    def build(self, hashes: Hashes, folder: Path) -> None:
+    def build(self, hashes: Hashes, folder: Path) -> Index:
         index = faiss.IndexBinaryIDMap2(faiss.IndexBinaryMultiHash(MAX_BITS, _SLOTS, MAX_BITS // _SLOTS))
         index.add_with_ids(hashes, np.arange(len(hashes), dtype=np.int64))
         faiss.write_index_binary(index, str(folder / "index"))
+        return _MultiHashIndex(index)
 
     def open(self, folder: Path) -> Index:
         return _MultiHashIndex(faiss.read_index_binary(str(folder / "index")))
 
 
 class _MultiHashIndex:
-    def __init__(self, index: faiss.IndexBinaryIDMap2) -> None:
+    def __init__(self, index: Any) -> None:  # noqa: ANN401 (what FAISS reads has its base class's type)
         self._index = index
-        self._slots = faiss.downcast_IndexBinary(index.index)
+        self._slots: Any = faiss.downcast_IndexBinary(index.index)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
