@@ -182,6 +182,53 @@ def index(sizes: tuple[int, ...], radii: tuple[int, ...], data: str, slow_peers:
     _print("index", found, as_json=as_json)
 
 
+@bench.command(epilog="Example: hashwarden bench sync --records 1000000 --json")
+@click.option(
+    "--records",
+    type=click.IntRange(1),
+    default=200_000,
+    show_default=True,
+    help="Records that are loaded from a file.",
+)
+@click.option(
+    "--wire-records",
+    type=click.IntRange(0),
+    default=200_000,
+    show_default=True,
+    help="Records that are loaded from a practice bank, with each page size; 0: none.",
+)
+@json_option
+def sync(records: int, wire_records: int, as_json: bool) -> None:
+    """Records a second that a first load takes into an embedded PostgreSQL in a temporary folder.
+
+    Ten million take some minutes and 8 GiB of disk.
+    """
+    import tempfile
+
+    from pydantic import SecretStr
+
+    from config.database import make_engine, make_sessions
+    from config.settings import DatabaseSettings
+    from worker.bench.sync import file_figures, wire_figures
+    from worker.demo.embedded import Embedded
+    from worker.store import migrate
+
+    with (
+        tempfile.TemporaryDirectory(prefix="hashwarden-bench-") as folder,
+        Embedded(Path(folder)) as servers,
+    ):
+        migrate.upgrade(servers.database_url)
+        engine = make_engine(DatabaseSettings(url=SecretStr(servers.database_url)))
+        try:
+            sessions = make_sessions(engine)
+            found = list(file_figures(sessions, records))
+            if wire_records:
+                found += wire_figures(sessions, wire_records)
+        finally:
+            engine.dispose()
+    _print("sync", found, as_json=as_json)
+
+
 def _pictures(folder: Path, limit: int | None) -> list[Path]:
     from worker.bench.accuracy import photographs
 
