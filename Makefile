@@ -7,7 +7,7 @@ DEMO_ARGS ?=
 # Two workers: most tests wait for servers and processes. A file stays with one worker and shares its fixtures.
 TEST_ARGS ?= --numprocesses=2 --dist=loadfile
 
-.PHONY: venv demo test lint fuzz accuracy docs lock clean
+.PHONY: venv demo test lint fuzz accuracy benchmarks docs lock clean
 
 venv: $(STAMP)
 
@@ -45,6 +45,12 @@ CLIPS ?= $(HASHWARDEN_REFERENCE_DATA)/video
 accuracy: $(STAMP)
 	$(BIN)/hashwarden bench accuracy --photos $(PHOTOS) --clips $(CLIPS) --limit 15 --json > docs/data/accuracy.json
 	$(BIN)/python -m worker.bench.report docs/data/accuracy.json docs/accuracy.md docs/pictures/accuracy.svg
+
+# Measures look-ups among up to ten million hashes, beside FAISS, and writes docs/benchmarks.md. Takes a quarter of an
+# hour and 6 GiB of memory; let nothing else run.
+benchmarks: $(STAMP)
+	$(BIN)/hashwarden bench index --slow-peers --json > docs/data/index.json
+	$(BIN)/python -m worker.bench.index_report docs/data/index.json docs/benchmarks.md docs/pictures/index.svg
 
 # What in docs/ is made from the code.
 docs: $(STAMP)

@@ -6,7 +6,8 @@ keeps its row as a tombstone, so that what it held can be found and released.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,17 +25,17 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
-    case,
     func,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import UserDefinedType
 
 from bank_sync.signals import signal_key
+from bank_sync.staging import SNAPSHOT, StagedRow, staged, take
 from config.database import Base
 
 OWN_BANK = "own"
@@ -44,7 +45,6 @@ KNOWN_STATUSES = frozenset({"unknown", "received", "active", "withdrawn", "delet
 WITHDRAWN_STATUSES = frozenset({"withdrawn", "deleted"})
 """Statuses of StopNCII's wire, in lower case; the two withdrawn ones oblige a client to stop matching."""
 
-_BATCH = 1000
 _NOW = func.now()
 
 
@@ -103,6 +103,16 @@ class OwnSupport(Base):
     """The platform side's name of the decided content; an id, never a hash."""
     standing: Mapped[bool] = mapped_column(Boolean)
     """No bank entry led to it, so no withdrawal takes it away."""
+
+
+class OwnImport(Base):
+    """A file whose import into the own bank was broken off, and where to go on."""
+
+    __tablename__ = "own_imports"
+
+    file: Mapped[str] = mapped_column(Text, primary_key=True)
+    """What tells this very file from another: no name, no content."""
+    token: Mapped[str] = mapped_column(Text)
 
 
 class EntryOrigin(Base):
@@ -255,106 +265,71 @@ def upsert(session: Session, bank: str, records: Iterable[BankRecord], *, genera
     """Takes records into the bank: each replaces the former snapshot of its signal whole. Never commits.
 
     Of several records for one signal the last one counts. A withdrawn entry may come back to life.
-    `generation` marks what a full sync has shown (`withdraw_unseen`).
+    `generation` marks what a full sync has shown (`withdraw_unseen`). Raises DatabaseError.
     """
     latest = {(r.signal_type, signal_key(r.signal)): r for r in records}
-    # Sorted, so that two writers lock rows in one order.
-    ordered = sorted(latest.items(), key=lambda item: item[0])
-    changes = Changes()
-    for at in range(0, len(ordered), _BATCH):
-        changes += _upsert_batch(session, bank, ordered[at : at + _BATCH], generation)
-    return changes
+    if not latest:
+        return Changes()
+    with staged(session, (staged_row(key, record) for (_, key), record in latest.items())) as cursor:
+        new, changed, unchanged, withdrawn, reactivated = take(
+            cursor, _TAKE, {"bank": bank, "generation": generation}
+        )
+    unknown = sum(r.raw_status.strip().lower() not in KNOWN_STATUSES for r in latest.values())
+    return Changes(new, changed, unchanged, withdrawn, reactivated, unknown)
 
 
-def _upsert_batch(
-    session: Session, bank: str, batch: Sequence[tuple[tuple[str, bytes], BankRecord]], generation: int
-) -> Changes:
-    known = {
-        (row.signal_type, row.signal_key): row
-        for row in session.execute(
-            select(
-                BankEntry.id,
-                BankEntry.signal_type,
-                BankEntry.signal_key,
-                BankEntry.live,
-                BankEntry.raw_status,
-                BankEntry.case_numbers,
-                BankEntry.regions,
-                BankEntry.feedback,
-                BankEntry.last_modified,
-                BankEntry.quality,
-            ).where(BankEntry.bank == bank, BankEntry.signal_key.in_([key for (_, key), _ in batch]))
-        )
-    }
-    rows: list[dict[str, Any]] = []
-    same: list[int] = []
-    new = withdrawn = reactivated = unknown = 0
-    for (signal_type, key), record in batch:
-        live = record.live
-        unknown += record.raw_status.strip().lower() not in KNOWN_STATUSES
-        snapshot = {
-            "live": live,
-            "raw_status": record.raw_status,
-            "case_numbers": record.case_numbers,
-            "regions": record.regions,
-            "feedback": record.feedback,
-            "last_modified": record.last_modified,
-            "quality": record.quality,
-        }
-        old = known.get((signal_type, key))
-        if old is not None and all(getattr(old, name) == value for name, value in snapshot.items()):
-            same.append(old.id)
-            continue
-        if old is None:
-            new += 1
-        else:
-            withdrawn += old.live and not live
-            reactivated += live and not old.live
-        rows.append(
-            snapshot
-            | {
-                "bank": bank,
-                "signal_type": signal_type,
-                "signal": record.signal,
-                "signal_key": key,
-                "generation": generation,
-            }
-        )
-    if rows:
-        statement = insert(BankEntry)
-        taken = statement.excluded
-        # Many rows by one short statement: one of thousands of parameters takes longer to write than to run.
-        session.connection().execute(
-            statement.on_conflict_do_update(
-                constraint="uq_bank_entries_signal",
-                set_={name: taken[name] for name in (*snapshot, "generation")}
-                | {
-                    "updated_at": _NOW,
-                    "withdrawn_at": case((taken.live, None), else_=BankEntry.withdrawn_at),
-                },
-            ),
-            rows,
-        )
-        gone = [row["signal_key"] for row in rows if not row["live"]]
-        if gone:
-            session.execute(
-                update(BankEntry)
-                .where(
-                    BankEntry.bank == bank,
-                    BankEntry.signal_key.in_(gone),
-                    ~BankEntry.live,
-                    BankEntry.withdrawn_at.is_(None),
-                )
-                .values(withdrawn_at=_NOW)
-                .execution_options(synchronize_session=False)
-            )
-    if same:
-        session.execute(
-            update(BankEntry)
-            .where(BankEntry.id.in_(same), BankEntry.generation != generation)
-            .values(generation=generation)
-        )
-    return Changes(new, len(rows) - new, len(same), withdrawn, reactivated, unknown)
+def staged_row(key: bytes, record: BankRecord) -> StagedRow:
+    """The record as it goes into the staging table."""
+    return (
+        record.signal_type,
+        key,
+        record.signal,
+        record.live,
+        record.raw_status,
+        json.dumps(record.case_numbers) if record.case_numbers else "{}",
+        json.dumps(record.regions) if record.regions else "[]",
+        json.dumps(record.feedback) if record.feedback else "[]",
+        record.last_modified,
+        record.quality,
+    )
+
+
+def _of(table: str) -> str:
+    return ", ".join(f"{table}.{column}" for column in SNAPSHOT)
+
+
+# The inner select makes the planner look each record up by the unique index: a join might read the whole bank.
+# Rows are written, and so locked, in one order whoever writes; what is the same and marked already is not written.
+_TAKE = f"""
+    WITH compared AS MATERIALIZED (
+        SELECT record.*, entry.live AS was_live, entry.generation AS was_generation,
+            entry.snapshot IS NOT DISTINCT FROM ROW({_of("record")}) AS same
+        FROM staged_records AS record LEFT JOIN LATERAL (
+            SELECT live, generation, ROW({", ".join(SNAPSHOT)}) AS snapshot FROM bank_entries
+            WHERE bank = %(bank)s AND signal_type = record.signal_type AND signal_key = record.signal_key
+            LIMIT 1
+        ) AS entry ON true
+    ), written AS (
+        INSERT INTO bank_entries AS entry
+            (bank, signal_type, signal_key, signal, {", ".join(SNAPSHOT)}, generation, withdrawn_at)
+        SELECT %(bank)s, signal_type, signal_key, signal, {", ".join(SNAPSHOT)}, %(generation)s,
+            CASE WHEN NOT live THEN now() END
+        FROM compared WHERE was_live IS NULL OR NOT same OR was_generation <> %(generation)s
+        ORDER BY signal_type, signal_key
+        ON CONFLICT ON CONSTRAINT uq_bank_entries_signal DO UPDATE SET
+            {", ".join(f"{column} = excluded.{column}" for column in SNAPSHOT)},
+            generation = excluded.generation,
+            updated_at = CASE WHEN ROW({_of("entry")}) IS DISTINCT FROM ROW({_of("excluded")})
+                THEN now() ELSE entry.updated_at END,
+            withdrawn_at = CASE WHEN NOT excluded.live THEN coalesce(entry.withdrawn_at, now()) END
+    )
+    SELECT count(*) FILTER (WHERE was_live IS NULL),
+        count(*) FILTER (WHERE NOT same AND was_live IS NOT NULL),
+        count(*) FILTER (WHERE same),
+        count(*) FILTER (WHERE was_live AND NOT live),
+        count(*) FILTER (WHERE NOT was_live AND live)
+    FROM compared
+"""  # noqa: S608 (made of our own column names)
 
 
 def withdraw_unseen(session: Session, bank: str, generation: int) -> int:

@@ -23,16 +23,13 @@ from bank_sync.epoch import (
     read_pointer,
     rollback,
 )
-from bank_sync.exchanges.files import read_signals
 from bank_sync.exchanges.protocol import ExchangeError
+from bank_sync.imports import import_file
 from bank_sync.opened import verify_epoch
-from bank_sync.own_bank import add_own
+from bank_sync.progress import shown
 from bank_sync.sync import SyncReport, compaction_of, enabled_banks, publish_changes, replica_of, sync_banks
 from config.database import Sessions, database_errors, make_engine, make_sessions
 from config.settings import Settings, load_settings
-
-IMPORT_SOURCE = "import"
-"""What supports an imported own-bank entry: it stands by itself."""
 
 
 @contextmanager
@@ -65,8 +62,8 @@ def sync_command(names: tuple[str, ...], every: bool, as_json: bool) -> None:
     if bool(names) == every:
         raise click.UsageError("Name the banks to sync, or give --all.")
     settings = load_settings()
-    with _database(settings) as sessions:
-        run = sync_banks(sessions, settings, names or None)
+    with _database(settings) as sessions, shown() as progress:
+        run = sync_banks(sessions, settings, names or None, progress=progress)
     if as_json:
         click.echo(
             json.dumps(
@@ -113,21 +110,22 @@ def status_command(as_json: bool) -> None:
 def import_command(file: Path, name: str) -> None:
     """Put the signals of a file of `type value` lines into the own bank, and publish.
 
-    A bank with exchange "file" is synced instead: its file is the bank.
+    Goes on where it was if it was broken off and the file is still the same. A bank with exchange "file" is
+    synced instead: its file is the bank.
 
     Example: hashwarden bank import confirmed.txt --bank own
     """
     if name != OWN_BANK:
         raise click.UsageError("Only the own bank takes imports; a bank with exchange 'file' is synced.")
     settings = load_settings()
-    signals = [(signal_type, signal) for _, signal_type, signal in read_signals(file)]
     with _database(settings) as sessions:
-        with sessions.begin() as session:
-            for signal_type, signal in signals:
-                add_own(session, signal_type, signal, 100, (), source=IMPORT_SOURCE)
+        with shown() as progress:
+            imported = import_file(sessions, file, progress=progress)
         with sessions.begin() as session:
             epoch = publish_changes(session, settings)
-    click.echo(f"{len(signals)} signals imported; epoch {epoch.number} is in force")
+    if imported.before:
+        click.echo(f"went on where an earlier import was broken off, after {imported.before} signals")
+    click.echo(f"{imported.signals} signals imported; epoch {epoch.number} is in force")
 
 
 @bank.command("sandbox")

@@ -13,8 +13,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
-from bank_sync.bank import OWN_BANK, BankEntry, EntryOrigin, OwnSupport
+from bank_sync.bank import OWN_BANK, BankEntry, BankRecord, EntryOrigin, OwnSupport, staged_row
 from bank_sync.signals import signal_key
+from bank_sync.staging import staged, take
 
 
 def add_own(
@@ -80,6 +81,59 @@ def add_own(
         .execution_options(synchronize_session=False)
     )
     return entry_id
+
+
+def add_own_by_themselves(session: Session, records: Iterable[BankRecord], *, source: str) -> None:
+    """Many signals into the own bank that stand by themselves; for each what `add_own` does without origins.
+
+    Never commits. Safe to repeat: what stands already is not written again. Raises DatabaseError.
+    """
+    latest = {(r.signal_type, signal_key(r.signal)): r for r in records}
+    with staged(session, (staged_row(key, record) for (_, key), record in latest.items())) as cursor:
+        take(cursor, _ADD, {"bank": OWN_BANK})
+        take(cursor, _SUPPORT, {"bank": OWN_BANK, "source": source})
+
+
+# Looked up one by one, by the unique index: a join might read the whole bank.
+_ADD = """
+    WITH added AS (
+        INSERT INTO bank_entries AS entry
+            (bank, signal_type, signal_key, signal, live, raw_status, quality)
+        SELECT %(bank)s, signal_type, signal_key, signal, true, raw_status, quality
+        FROM staged_records AS record
+        WHERE NOT EXISTS (
+            SELECT FROM (
+                SELECT live, quality FROM bank_entries
+                WHERE bank = %(bank)s AND signal_type = record.signal_type AND signal_key = record.signal_key
+                LIMIT 1
+            ) AS known WHERE known.live AND known.quality >= record.quality
+        )
+        ORDER BY signal_type, signal_key
+        ON CONFLICT ON CONSTRAINT uq_bank_entries_signal DO UPDATE SET
+            quality = greatest(entry.quality, excluded.quality),
+            live = true,
+            withdrawn_at = NULL,
+            updated_at = now()
+        RETURNING 1
+    )
+    SELECT count(*) FROM added
+"""
+
+_SUPPORT = """
+    WITH added AS (
+        INSERT INTO own_supports AS support (entry_id, source, standing)
+        SELECT entry.id, %(source)s, true
+        FROM staged_records AS record CROSS JOIN LATERAL (
+            SELECT id FROM bank_entries
+            WHERE bank = %(bank)s AND signal_type = record.signal_type AND signal_key = record.signal_key
+            LIMIT 1
+        ) AS entry
+        ORDER BY entry.id
+        ON CONFLICT (entry_id, source) DO UPDATE SET standing = true WHERE NOT support.standing
+        RETURNING 1
+    )
+    SELECT count(*) FROM added
+"""
 
 
 def retire_unsupported_own(session: Session) -> list[int]:

@@ -28,7 +28,6 @@ MAX_TIME = 1e7
 """Seconds a frame's time may reach: four months."""
 
 _FRAME = struct.Struct("<32sBf")
-_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 class SignalError(HashwardenError):
@@ -98,10 +97,14 @@ def signal_key(signal: bytes) -> bytes:
 
 
 def _parse_hex(text: str, size: int, signal_type: str) -> bytes:
-    # bytes.fromhex would let white space through.
-    if len(text) != size * 2 or not _HEX.issuperset(text):
+    try:
+        packed = bytes.fromhex(text)
+    except ValueError:
+        packed = b""
+    # bytes.fromhex lets white space through, which makes what it packs shorter.
+    if len(text) != size * 2 or len(packed) != size:
         raise _wrong(signal_type, f"it is not {size * 2} hex digits")
-    return bytes.fromhex(text)
+    return packed
 
 
 def _parse_vpdq(text: str) -> bytes:

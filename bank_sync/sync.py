@@ -29,6 +29,7 @@ from bank_sync.exchanges.protocol import (
     TokenRejectedError,
 )
 from bank_sync.own_bank import retire_unsupported_own
+from bank_sync.progress import Progress, silent
 from bank_sync.rejects import record_rejects
 from bank_sync.replica import Replica
 from config.database import Sessions, database_errors
@@ -93,7 +94,13 @@ class _Cursor:
     full: bool
 
 
-def sync_banks(sessions: Sessions, settings: Settings, names: Iterable[str] | None = None) -> SyncRun:
+def sync_banks(
+    sessions: Sessions,
+    settings: Settings,
+    names: Iterable[str] | None = None,
+    *,
+    progress: Progress = silent,
+) -> SyncRun:
     """Pulls these banks (all that are on, without names) and publishes an epoch if anything changed.
 
     A bank that fails does not keep the others from being pulled, nor what was taken from being published.
@@ -109,7 +116,7 @@ def sync_banks(sessions: Sessions, settings: Settings, names: Iterable[str] | No
     failed: list[tuple[str, HashwardenError]] = []
     for name in wanted:
         try:
-            reports.append(sync_bank(sessions, name, settings.banks[name]))
+            reports.append(sync_bank(sessions, name, settings.banks[name], progress=progress))
         except ExchangeError as error:
             log.error("bank_sync_failed", bank=name, code=error.code)
             failed.append((name, error))
@@ -156,7 +163,12 @@ def replica_of(settings: Settings) -> Replica | None:
 
 
 def sync_bank(
-    sessions: Sessions, name: str, bank: BankSettings, *, exchange: Exchange | None = None
+    sessions: Sessions,
+    name: str,
+    bank: BankSettings,
+    *,
+    exchange: Exchange | None = None,
+    progress: Progress = silent,
 ) -> SyncReport:
     """Pulls one bank until it is drained, committing page by page; publishes nothing.
 
@@ -174,7 +186,7 @@ def sync_bank(
             return SyncReport(name, ALREADY_RUNNING)
         report = SyncReport(name)
         try:
-            _pull(sessions, name, source, report)
+            _pull(sessions, name, source, report, progress)
         except ExchangeError as error:
             with sessions.begin() as session:
                 _checkpoint(session, name, source).last_error = error.code
@@ -197,7 +209,8 @@ def sync_bank(
         return report
 
 
-def _pull(sessions: Sessions, name: str, source: Exchange, report: SyncReport) -> None:
+def _pull(sessions: Sessions, name: str, source: Exchange, report: SyncReport, progress: Progress) -> None:
+    seen = 0
     for restart in range(MAX_RESTARTS + 1):
         with sessions.begin() as session:
             cursor = _begin(session, name, source)
@@ -207,6 +220,8 @@ def _pull(sessions: Sessions, name: str, source: Exchange, report: SyncReport) -
             for page in source.fetch(cursor.start, cursor.token):
                 with sessions.begin() as session:
                     _take(session, name, source, cursor, page, report)
+                seen += len(page.records) + len(page.rejects)
+                progress(name, seen if page.done is None else page.done, page.total)
             return
         except TokenRejectedError:
             with sessions.begin() as session:
@@ -221,7 +236,7 @@ def _begin(session: Session, name: str, source: Exchange) -> _Cursor:
     now: datetime = session.execute(select(func.now())).scalar_one()
     row.attempted_at = now
     stale = row.drained_at is not None and row.drained_at < now - STALE_AFTER
-    if source.snapshot or (stale and not row.full_sync):
+    if stale and not row.full_sync:
         row.generation += 1
         row.full_sync = True
         _close_cursor(row)
@@ -234,6 +249,10 @@ def _begin(session: Session, name: str, source: Exchange) -> _Cursor:
         return _Cursor(
             row.cursor_start, row.cursor_token, row.cursor_next_start, row.generation, row.full_sync
         )
+    if source.snapshot:
+        # Only what one reading from beginning to end shows counts as shown.
+        row.generation += 1
+        row.full_sync = True
     _close_cursor(row)
     start = source.first_start if row.full_sync else max(source.first_start, row.next_start - source.overlap)
     return _Cursor(start, None, 0, row.generation, row.full_sync)

@@ -66,6 +66,10 @@ class Page:
     more: bool
     token: str | None
     next_start: int
+    done: int | None = None
+    """Records shown up to its end, those before a token included; None where the bank does not say."""
+    total: int | None = None
+    """Records that will have been shown at the end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,9 @@
 #define WORDS 4
 #define HASH_BYTES 32
 #define MOST_CHUNKS 64
-#define PROBES 256
-#define CANDIDATES 1024
+/* Buckets and hashes asked for before the first of them is used; about as many as the memory answers at once (measured). */
+#define PROBES 32
+#define CANDIDATES 32
 /* Rows of a scan that stay in the nearest cache while every query passes over them. */
 #define SCANNED 512
 
@@ -97,94 +98,134 @@ static int met_before(const Layout *layout, const uint64_t *differing, int chunk
     return 0;
 }
 
-typedef struct {
-    const uint64_t *hashes;
-    const uint64_t *query;
-    const Layout *layout;
-    uint32_t number;
-    int chunk, radius;
-    Hits *hits;
-    uint32_t waiting[CANDIDATES];
-    int count;
-} Probe;
+/* A query that its buckets lead to so large a part of the index is compared with all of it instead: taking hashes out of
+ * buckets costs about so many times more than taking them one after another (measured). */
+#define LARGE_PART 4
 
-COUNTS_BITS static void compare(Probe *probe) {
-    const uint64_t *q = probe->query;
-    int radius = probe->radius;
-    for (int n = 0; n < probe->count; n++) {
-        const uint64_t *h = probe->hashes + (size_t)probe->waiting[n] * WORDS;
+/* A bucket to look into, or a hash to compare: for which query, by which chunk. */
+typedef struct {
+    uint32_t query, at;
+    int chunk;
+} Visit;
+
+/* Buckets and hashes wait here, across chunks and queries, until what they need has come from memory. */
+typedef struct {
+    const uint64_t *hashes, *queries;
+    const uint32_t *offsets, *rows;
+    const Layout *layout;
+    size_t stored;
+    int radius;
+    Hits *hits;
+    /* Of each query, the hashes in the buckets it was led to so far. */
+    size_t *led_to;
+    Visit buckets[PROBES], candidates[CANDIDATES];
+    int bucket_count, candidate_count;
+} Search;
+
+COUNTS_BITS static void compare(Search *search) {
+    int radius = search->radius;
+    for (int n = 0; n < search->candidate_count; n++) {
+        const Visit *visit = search->candidates + n;
+        const uint64_t *q = search->queries + (size_t)visit->query * WORDS;
+        const uint64_t *h = search->hashes + (size_t)visit->at * WORDS;
         uint64_t differing[WORDS] = {q[0] ^ h[0], q[1] ^ h[1], q[2] ^ h[2], q[3] ^ h[3]};
         int distance = __builtin_popcountll(differing[0]) + __builtin_popcountll(differing[1]) +
                        __builtin_popcountll(differing[2]) + __builtin_popcountll(differing[3]);
-        if (distance <= radius && !met_before(probe->layout, differing, probe->chunk))
-            keep(probe->hits, probe->number, probe->waiting[n], (uint32_t)distance);
+        if (distance <= radius && !met_before(search->layout, differing, visit->chunk))
+            keep(search->hits, visit->query, visit->at, (uint32_t)distance);
     }
-    probe->count = 0;
+    search->candidate_count = 0;
 }
 
-static void probe_buckets(Probe *probe, const uint32_t *offsets, const uint32_t *rows, size_t stored,
-                          const uint32_t *values, int count) {
+static inline int led_too_far(const Search *search, uint32_t query) {
+    return search->led_to[query] > search->stored / LARGE_PART;
+}
+
+static void open_buckets(Search *search) {
     uint32_t first[PROBES], last[PROBES];
-    for (int n = 0; n < count; n++) __builtin_prefetch(offsets + values[n]);
-    for (int n = 0; n < count; n++) {
-        first[n] = offsets[values[n]];
-        last[n] = offsets[values[n] + 1];
+    size_t stored = search->stored;
+    for (int n = 0; n < search->bucket_count; n++) {
+        const Visit *visit = search->buckets + n;
+        const uint32_t *begins = search->offsets + search->layout->table[visit->chunk] + visit->at;
+        first[n] = begins[0];
+        last[n] = begins[1];
         /* Files are checked when they are fetched; still, a wrong number must not lead out of them. */
-        if (last[n] > stored) last[n] = first[n];
-        if (first[n] != last[n]) __builtin_prefetch(rows + first[n]);
+        if (last[n] > stored || last[n] < first[n]) last[n] = first[n];
+        search->led_to[visit->query] += last[n] - first[n];
+        if (led_too_far(search, visit->query)) last[n] = first[n];
+        if (first[n] != last[n]) __builtin_prefetch(search->rows + (size_t)visit->chunk * stored + first[n]);
     }
-    for (int n = 0; n < count; n++)
+    for (int n = 0; n < search->bucket_count; n++) {
+        const Visit *visit = search->buckets + n;
+        const uint32_t *of_chunk = search->rows + (size_t)visit->chunk * stored;
         for (uint32_t at = first[n]; at < last[n]; at++) {
-            uint32_t row = rows[at];
+            uint32_t row = of_chunk[at];
             if (row >= stored) continue;
-            __builtin_prefetch(probe->hashes + (size_t)row * WORDS);
-            probe->waiting[probe->count++] = row;
-            if (probe->count == CANDIDATES) compare(probe);
+            __builtin_prefetch(search->hashes + (size_t)row * WORDS);
+            search->candidates[search->candidate_count++] = (Visit){visit->query, row, visit->chunk};
+            if (search->candidate_count == CANDIDATES) compare(search);
         }
+    }
+    search->bucket_count = 0;
 }
 
-static void look_up(Probe *probe, const uint32_t *offsets, const uint32_t *rows, size_t stored) {
-    const Layout *layout = probe->layout;
-    uint32_t values[PROBES];
-    for (int c = 0; c < layout->chunks; c++) {
-        int width = layout->width[c], count = 0;
-        uint32_t own = chunk_of(probe->query, layout->start[c], width);
-        const uint32_t *table = offsets + layout->table[c];
-        const uint32_t *of_chunk = rows + (size_t)c * stored;
-        probe->chunk = c;
-        for (int bits = 0; bits <= layout->slack[c] && bits <= width; bits++) {
-            /* All masks of so many bits, by Gosper's way to the next one. */
-            uint64_t mask = ((uint64_t)1 << bits) - 1, end = (uint64_t)1 << width;
-            while (mask < end) {
-                values[count++] = own ^ (uint32_t)mask;
-                if (count == PROBES) {
-                    probe_buckets(probe, table, of_chunk, stored, values, count);
-                    count = 0;
-                }
-                if (!mask) break;
-                uint64_t low = mask & -mask, carried = mask + low;
-                mask = (((carried ^ mask) >> 2) / low) | carried;
-            }
+/* All buckets of one chunk within its slack. */
+static void probe(Search *search, uint32_t query, int chunk) {
+    const Layout *layout = search->layout;
+    int width = layout->width[chunk];
+    uint32_t own = chunk_of(search->queries + (size_t)query * WORDS, layout->start[chunk], width);
+    const uint32_t *table = search->offsets + layout->table[chunk];
+    for (int bits = 0; bits <= layout->slack[chunk] && bits <= width; bits++) {
+        /* All masks of so many bits, by Gosper's way to the next one. */
+        uint64_t mask = ((uint64_t)1 << bits) - 1, end = (uint64_t)1 << width;
+        while (mask < end) {
+            uint32_t value = own ^ (uint32_t)mask;
+            __builtin_prefetch(table + value);
+            search->buckets[search->bucket_count++] = (Visit){query, value, chunk};
+            if (search->bucket_count == PROBES) open_buckets(search);
+            if (!mask) break;
+            uint64_t low = mask & -mask, carried = mask + low;
+            mask = (((carried ^ mask) >> 2) / low) | carried;
         }
-        probe_buckets(probe, table, of_chunk, stored, values, count);
-        compare(probe);
     }
 }
 
-COUNTS_BITS static void scan(const uint64_t *hashes, size_t stored, const uint64_t *queries, size_t asked, int radius,
-                             Hits *hits) {
+COUNTS_BITS static void scan(const uint64_t *hashes, size_t stored, const uint64_t *queries, const uint32_t *numbers,
+                             size_t asked, int radius, Hits *hits) {
     for (size_t begin = 0; begin < stored; begin += SCANNED) {
         size_t end = begin + SCANNED < stored ? begin + SCANNED : stored;
         for (size_t n = 0; n < asked; n++) {
-            const uint64_t *q = queries + n * WORDS;
+            const uint64_t *q = queries + (size_t)numbers[n] * WORDS;
             for (size_t row = begin; row < end; row++) {
                 const uint64_t *h = hashes + row * WORDS;
                 int distance = __builtin_popcountll(q[0] ^ h[0]) + __builtin_popcountll(q[1] ^ h[1]) +
                                __builtin_popcountll(q[2] ^ h[2]) + __builtin_popcountll(q[3] ^ h[3]);
-                if (distance <= radius) keep(hits, (uint32_t)n, (uint32_t)row, (uint32_t)distance);
+                if (distance <= radius) keep(hits, numbers[n], (uint32_t)row, (uint32_t)distance);
             }
         }
     }
+}
+
+/* Compares those queries with all hashes that were led too far; `numbers` has room for every query. */
+static void look_at_all(Search *search, uint32_t *numbers, size_t asked) {
+    Hits *hits = search->hits;
+    size_t far = 0, kept = 0;
+    for (size_t n = 0; n < asked; n++)
+        if (led_too_far(search, (uint32_t)n)) numbers[far++] = (uint32_t)n;
+    if (!far) return;
+    for (size_t n = 0; n < hits->count; n++)
+        if (!led_too_far(search, hits->hits[n].query)) hits->hits[kept++] = hits->hits[n];
+    hits->count = kept;
+    scan(search->hashes, search->stored, search->queries, numbers, far, search->radius, hits);
+}
+
+/* Chunk by chunk, all queries: so a batch keeps one chunk's table and rows in the cache. */
+static void look_up(Search *search, size_t asked) {
+    for (int c = 0; c < search->layout->chunks; c++)
+        for (size_t n = 0; n < asked && !search->hits->failed; n++)
+            if (!led_too_far(search, (uint32_t)n)) probe(search, (uint32_t)n, c);
+    open_buckets(search);
+    compare(search);
 }
 
 static void sort_into(const uint64_t *hashes, size_t stored, const Layout *layout, uint32_t *offsets, uint32_t *rows) {
@@ -269,14 +310,26 @@ static PyObject *search(PyObject *Py_UNUSED(module), PyObject *args) {
     fits = checked(&layout, chunks, &hashes, &offsets, &rows, &stored);
     if (fits) {
         Py_BEGIN_ALLOW_THREADS
-        Probe probe = {.hashes = hashes.buf, .layout = &layout, .radius = radius > met ? radius : met, .hits = &hits};
+        Search state = {.hashes = hashes.buf,
+                        .queries = queries.buf,
+                        .offsets = offsets.buf,
+                        .rows = rows.buf,
+                        .layout = &layout,
+                        .stored = stored,
+                        .radius = radius > met ? radius : met,
+                        .hits = &hits};
         size_t asked = (size_t)queries.len / HASH_BYTES;
         allow(&layout, radius);
-        for (size_t n = 0; n < asked && !hits.failed; n++) {
-            probe.query = (const uint64_t *)queries.buf + n * WORDS;
-            probe.number = (uint32_t)n;
-            look_up(&probe, offsets.buf, rows.buf, stored);
+        uint32_t *numbers = malloc((asked + 1) * sizeof(uint32_t));
+        state.led_to = calloc(asked + 1, sizeof(size_t));
+        if (numbers && state.led_to) {
+            look_up(&state, asked);
+            look_at_all(&state, numbers, asked);
+        } else {
+            hits.failed = 1;
         }
+        free(state.led_to);
+        free(numbers);
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&hashes);
@@ -292,7 +345,15 @@ static PyObject *scan_all(PyObject *Py_UNUSED(module), PyObject *args) {
     int radius;
     if (!PyArg_ParseTuple(args, "y*y*i", &hashes, &queries, &radius)) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    scan(hashes.buf, (size_t)hashes.len / HASH_BYTES, queries.buf, (size_t)queries.len / HASH_BYTES, radius, &hits);
+    size_t asked = (size_t)queries.len / HASH_BYTES;
+    uint32_t *numbers = malloc((asked + 1) * sizeof(uint32_t));
+    if (numbers) {
+        for (size_t n = 0; n < asked; n++) numbers[n] = (uint32_t)n;
+        scan(hashes.buf, (size_t)hashes.len / HASH_BYTES, queries.buf, numbers, asked, radius, &hits);
+    } else {
+        hits.failed = 1;
+    }
+    free(numbers);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&hashes);
     PyBuffer_Release(&queries);

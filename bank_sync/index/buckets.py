@@ -83,7 +83,8 @@ class BucketIndex:
 
     def _search_plainly(self, queries: Hashes, radius: int, met: int, *, scan: bool) -> Found:
         stored = self._hashes.view(np.uint64)
-        found: list[tuple[Integers, Integers, Integers]] = []
+        nothing = np.empty(0, dtype=np.int64)
+        found: list[tuple[Integers, Integers, Integers]] = [(nothing, nothing, nothing)]
         for number, query in enumerate(queries.view(np.uint64)):
             candidates = None if scan else np.unique(self._candidates(query, radius))
             total = len(stored) if candidates is None else len(candidates)
@@ -114,10 +115,13 @@ class BucketIndex:
             own = int(_values(bits[None, start : start + width])[0])
             values = _masks(width, slack) ^ own
             begins = self._offsets[table + values].astype(np.int64)
-            counts = self._offsets[table + values + 1].astype(np.int64) - begins
+            ends = self._offsets[table + values + 1].astype(np.int64)
+            # Files are checked when they are fetched; still, a wrong number must not lead out of them.
+            counts = np.where(ends <= count, np.maximum(ends - begins, 0), 0)
             within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             parts.append(self._rows[chunk * count + np.repeat(begins, counts) + within])
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint32)
+        rows = np.concatenate(parts) if parts else np.empty(0, dtype=np.uint32)
+        return rows[rows < count]
 
 
 def chunks_for(count: int) -> int:

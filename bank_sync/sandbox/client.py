@@ -20,9 +20,9 @@ _WIRE_TYPES = {PDQ: "ImagePDQ", VIDEO_MD5: "VideoMD5"}
 class PracticeClient:
     """Opens and withdraws cases at a practice bank and sets its faults. Use it as a context manager."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, timeout: float = 10) -> None:
         self.base_url = base_url
-        self._http = httpx.Client(base_url=base_url, timeout=10)
+        self._http = httpx.Client(base_url=base_url, timeout=timeout)
 
     def __enter__(self) -> PracticeClient:
         return self

@@ -11,6 +11,7 @@ import json
 import secrets
 import threading
 import uuid
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,6 +101,7 @@ class PracticeBank:
         self._now = now
         self._lock = threading.RLock()
         self._hashes: dict[Key, _Hash] = {}
+        self._ordered: list[tuple[int, str, str]] | None = None
         self._pins: dict[str, str] = {}
 
     def open_case(self, hashes: Iterable[Key]) -> Case:
@@ -155,17 +157,15 @@ class PracticeBank:
                 cursor = Cursor.read(token)
                 if self._now() - cursor.issued_at >= token_seconds or cursor.start != start:
                     raise PracticeError(400, "The page token has expired.")
-            ordered = sorted(
-                (known.modified, *pair)
-                for pair, known in self._hashes.items()
-                if (known.modified, *pair) > cursor.after
-            )
-            served = ordered[:size]
+            if self._ordered is None:
+                self._ordered = sorted((known.modified, *pair) for pair, known in self._hashes.items())
+            begin = bisect_right(self._ordered, cursor.after)
+            served = self._ordered[begin : begin + size]
             records = [self._hashes[(kind, value)].record() for _, kind, value in served]
             high = max([cursor.high, *(modified for modified, _, _ in served)])
             after = served[-1] if served else cursor.after
             following = Cursor(start, after, high, self._now())
-            return records, high, following.token(), len(ordered) > size
+            return records, high, following.token(), begin + size < len(self._ordered)
 
     def submit_hashes(self, platform: str, records: Sequence[dict[str, Any]]) -> None:
         """Takes a platform's own hashes, with its feedback."""
@@ -202,6 +202,7 @@ class PracticeBank:
     def _touch(self, pair: Key) -> _Hash:
         known = self._hashes.setdefault(pair, _Hash(*pair, modified=0))
         known.modified = int(self._now())
+        self._ordered = None
         return known
 
     def _check_pin(self, number: str, pin: str) -> None:

@@ -88,13 +88,18 @@ def _bank(kind: str, random: np.random.Generator, count: int) -> Hashes:
         hashes = random.integers(0, 256, (count, 32), dtype=np.uint8)
         hashes[:, :13] = 0x5A
         return hashes
+    if kind == "equal":
+        return np.repeat(random.integers(0, 256, (1, 32), dtype=np.uint8), count, axis=0)
+    if kind == "sparse":
+        # One bit in ten is set, so every chunk leads to much of the index.
+        return np.packbits(random.random((count, 256)) < 0.1, axis=1)
     centres = random.integers(0, 256, (20, 32), dtype=np.uint8)
     noise = np.packbits(random.random((count, 256)) < random.uniform(0, 0.2, (count, 1)), axis=1)
     return np.asarray(centres[random.integers(0, 20, count)] ^ noise)
 
 
 @pytest.mark.parametrize("count", [3000, 40_000])
-@pytest.mark.parametrize("kind", ["random", "duplicates", "one chunk", "clusters"])
+@pytest.mark.parametrize("kind", ["random", "duplicates", "one chunk", "clusters", "equal", "sparse"])
 def test_buckets_find_what_the_flat_index_finds_at_every_radius(kind: str, count: int) -> None:
     random = np.random.default_rng(count)
     hashes = _bank(kind, random, count)
@@ -107,8 +112,39 @@ def test_buckets_find_what_the_flat_index_finds_at_every_radius(kind: str, count
         expected = _rows(flat.search(queries, radius))
         assert (0, radius) in {(row[0], row[2]) for row in expected}
         assert _rows(fast.search(queries, radius)) == expected
-        if radius % 8 == 0:
+        if count == 3000 or radius % 8 == 0:
             assert _rows(slow.search(queries, radius)) == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), radius=st.integers(0, 48))
+def test_buckets_find_what_the_flat_index_finds_whatever_the_bytes(data: st.DataObject, radius: int) -> None:
+    # Few bytes and few places: equal hashes, equal chunks and lone bits come up all the time.
+    byte = st.sampled_from([0, 0, 0, 1, 128, 255])
+    base = np.array(data.draw(st.lists(byte, min_size=32, max_size=32)), dtype=np.uint8)
+    changes = data.draw(st.lists(st.tuples(st.integers(0, 31), st.integers(0, 255)), max_size=60))
+    hashes = np.repeat(base[None], 4000, axis=0)
+    for number, (place, value) in enumerate(changes):
+        hashes[number * 7 :: 61 + number, place] = value
+    queries = hashes[data.draw(st.lists(st.integers(0, 3999), min_size=1, max_size=4))].copy()
+    queries[0] = _flipped(queries[0], list(range(data.draw(st.integers(0, 49)))))
+    expected = _rows(FlatIndex(hashes).search(queries, radius))
+    assert _rows(buckets(hashes).search(queries, radius)) == expected
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), share=st.floats(0, 1), most=st.sampled_from([500, 5000, 2**32 - 1]))
+def test_wrong_numbers_lose_hits_but_make_none_up(plain: bool, seed: int, share: float, most: int) -> None:
+    random = np.random.default_rng(seed)
+    hashes = _bank("clusters", random, 2500)
+    arrays = build_buckets(hashes)
+    for array in arrays:
+        wrong = random.random(len(array)) < share
+        array[wrong] = random.integers(0, most, int(wrong.sum()), endpoint=True, dtype=np.uint32)
+    queries = hashes[:8]
+    told = set(_rows(BucketIndex(hashes, *arrays, plain=plain).search(queries, 10)))
+    assert told <= set(_rows(FlatIndex(hashes).search(queries, 10)))
 
 
 def test_the_compiled_buckets_are_those_of_the_twin() -> None:

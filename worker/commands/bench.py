@@ -140,6 +140,95 @@ def video(videos: Path, as_json: bool) -> None:
     _print("video", video_figures(_clips(videos)), as_json=as_json)
 
 
+@bench.command(epilog="Example: hashwarden bench index --hashes 1000000 --data clustered --json")
+@click.option(
+    "--hashes",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Hashes in the index; several may be given. 10,000, 100,000, 1 and 10 million without it.",
+)
+@click.option(
+    "--radius",
+    "radii",
+    multiple=True,
+    type=click.IntRange(0, 48),
+    help="Bits within which to find; several may be given. 31 and 40 without it.",
+)
+@click.option(
+    "--data",
+    type=click.Choice(["random", "clustered", "both"]),
+    default="both",
+    show_default=True,
+    help="Evenly spread hashes, or half of them in clusters of near copies.",
+)
+@click.option(
+    "--slow-peers",
+    is_flag=True,
+    help="Above a million hashes also build FAISS multi-hash, which takes minutes.",
+)
+@json_option
+def index(sizes: tuple[int, ...], radii: tuple[int, ...], data: str, slow_peers: bool, as_json: bool) -> None:
+    """Look hashes up within a radius, one and many in a call, beside FAISS flat and FAISS multi-hash; one thread.
+
+    Fails if the hits are not those of FAISS flat. Ten million hashes take 2 GiB of memory and as much in the folder
+    for temporary files, and some minutes.
+    """
+    from worker.bench.banks import BANKS
+    from worker.bench.index import RADII, SIZES, index_figures
+
+    kinds = list(BANKS) if data == "both" else [data]
+    found = list(index_figures(sizes or SIZES, radii or RADII, kinds, slow_peers=slow_peers))
+    _print("index", found, as_json=as_json)
+
+
+@bench.command(epilog="Example: hashwarden bench sync --records 1000000 --json")
+@click.option(
+    "--records",
+    type=click.IntRange(1),
+    default=200_000,
+    show_default=True,
+    help="Records that are loaded from a file.",
+)
+@click.option(
+    "--wire-records",
+    type=click.IntRange(0),
+    default=200_000,
+    show_default=True,
+    help="Records that are loaded from a practice bank, with each page size; 0: none.",
+)
+@json_option
+def sync(records: int, wire_records: int, as_json: bool) -> None:
+    """Records a second that a first load takes into an embedded PostgreSQL in a temporary folder.
+
+    Ten million take some minutes and 8 GiB of disk.
+    """
+    import tempfile
+
+    from pydantic import SecretStr
+
+    from config.database import make_engine, make_sessions
+    from config.settings import DatabaseSettings
+    from worker.bench.sync import file_figures, wire_figures
+    from worker.demo.embedded import Embedded
+    from worker.store import migrate
+
+    with (
+        tempfile.TemporaryDirectory(prefix="hashwarden-bench-") as folder,
+        Embedded(Path(folder)) as servers,
+    ):
+        migrate.upgrade(servers.database_url)
+        engine = make_engine(DatabaseSettings(url=SecretStr(servers.database_url)))
+        try:
+            sessions = make_sessions(engine)
+            found = list(file_figures(sessions, records))
+            if wire_records:
+                found += wire_figures(sessions, wire_records)
+        finally:
+            engine.dispose()
+    _print("sync", found, as_json=as_json)
+
+
 def _pictures(folder: Path, limit: int | None) -> list[Path]:
     from worker.bench.accuracy import photographs
 
