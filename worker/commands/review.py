@@ -45,6 +45,7 @@ def reviews(closed: bool, limit: int, as_json: bool) -> None:
         state = line.verdict or line.state
         states = ", ".join(f"{count} {name}" for name, count in sorted(line.states.items()))
         cause = line.cause if not line.reason else f"{line.cause} ({line.reason})"
+        cause = f"{cause}, retro" if line.retro else cause
         add_row(shown, line.id, state, line.priority, age(line.age), cause, line.kind, states, _closest(line))
     console().print(shown)
 

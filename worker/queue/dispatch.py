@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import redis
@@ -20,7 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bank_sync import feedback
 from bank_sync.bank import BankEntry
-from bank_sync.epoch import publish_if_changed
+from bank_sync.epoch import EpochError, publish_if_changed
 from bank_sync.sync import enabled_banks
 from config.broker import redis_client
 from config.database import Sessions
@@ -28,6 +29,8 @@ from config.settings import Settings
 from worker.domain import Lane, State
 from worker.outbox import WebhookSender
 from worker.queue.celery_app import queue_name
+from worker.retro.hunter import Hunter
+from worker.store import ledger
 from worker.store.models import MAY_BE_DUE, Heartbeat, Upload
 from worker.withdrawals import release_withdrawn
 
@@ -37,6 +40,12 @@ Announce = Callable[[Iterable[tuple[int, Lane]]], None]
 
 OUTBOX_EVERY = 1.0
 """Seconds between looks at the outboxes: a hold must reach the platform within seconds."""
+
+HUNT_EVERY = 5.0
+"""Seconds between looks for bank changes to search the past for."""
+
+LEDGER_EVERY = 3600.0
+"""Seconds between looks at the ledger's days: new ones are made ahead, old ones dropped."""
 
 COMPARE_EVERY = 60.0
 """Seconds between full comparisons of the bank entries with the published index."""
@@ -54,11 +63,14 @@ class Dispatcher:
         self._announce = announce
         self._webhooks = WebhookSender(sessions, settings.webhook)
         self._broker = redis_client(settings.broker)
+        self._hunter = Hunter(settings, sessions)
+        self._stop = threading.Event()
         self._indexed: datetime | None = None
         self._compare_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Runs until `stop` is set. A fault of one round is logged and never ends the loop."""
+        self._stop = stop
         loops = [
             threading.Thread(target=self._loop, args=(stop, name, every, round_), name=name, daemon=True)
             for name, every, round_ in (
@@ -67,6 +79,8 @@ class Dispatcher:
                 ("feedback", OUTBOX_EVERY, self.send_feedback),
                 ("withdrawals", OUTBOX_EVERY, self.release_withdrawn),
                 ("index", self._settings.index.poll_every, self.publish_index),
+                ("retro", HUNT_EVERY, self.hunt),
+                ("ledger", LEDGER_EVERY, self.maintain_ledger),
             )
         ]
         for loop in loops:
@@ -158,6 +172,15 @@ class Dispatcher:
                 buckets=self._settings.index.engine == "auto",
             )
             self._indexed = newest
+
+    def hunt(self) -> None:
+        """Searches the past for what banks changed; what it withholds is due and announced by the next round."""
+        with suppress(EpochError):
+            # Without an index nothing is scanned, which is an alarm of its own.
+            self._hunter.round(self._stop.is_set)
+
+    def maintain_ledger(self) -> None:
+        ledger.maintain(self._sessions, self._settings.ledger.days, enabled=self._settings.ledger.enabled)
 
     def release_withdrawn(self) -> int:
         released = release_withdrawn(self._sessions)
