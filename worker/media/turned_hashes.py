@@ -1,10 +1,11 @@
 """The hashes of a picture's turns and mirrors from its hash alone, where the picture is not at hand any more.
 
 A hash is a 16 x 16 grid that says which cosine coefficients lie over their median (`edited.threshold`). Mirroring a
-picture changes the sign of every other row or column of coefficients, turning it also transposes them, so the turned
-grid is known but for coefficients near the median. Against pictures that were really turned and hashed by the sandbox
-that is 2 bits in the median and 10 at most on 106 photographs and drawings (median 4 and at most 12 for those of the
-demonstration alone); `tests/unit/media/test_turned_hashes.py` holds it to that.
+picture changes the sign of every other row or column of coefficients, turning it also transposes them. That would be
+exact, did PDQ sample the middle of what it samples: it begins at a corner (`dihedral`), and another corner gives other
+coefficients. On 59 public photographs the transposed hash is 0 bits in the median, 6 at most, from that of the picture
+really transposed; the other six turns are 16 in the median, 31 or less for 94 %, 40 or less for 99 %, and 82 at most,
+where texture is fine.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def turned(hashes: Hashes) -> Hashes:
         down, across = CORNERS[corner]
         changed = (_ODD & down)[:, np.newaxis] ^ (_ODD & across)[np.newaxis, :]
         grid = grids ^ changed
-        flat = (grid.transpose(0, 2, 1) if swapped else grid).reshape(len(hashes), -1)
+        flat = (grid.transpose(0, 2, 1) if swapped else grid).reshape(len(hashes), made.shape[2] * 8)
         made[:, number] = np.packbits(flat[:, ::-1], axis=1)
     return made
 
