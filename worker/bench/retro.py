@@ -1,4 +1,4 @@
-"""What a hunt takes: new hashes searched in a ledger of so many uploads, on an embedded PostgreSQL in a scratch folder."""
+"""What a hunt takes: new hashes searched in a ledger of so many uploads, on an embedded PostgreSQL of its own."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ def _measured(settings: Settings, engine: Engine, uploads: int, hashes: int) -> 
     params = {"uploads": uploads, "hashes": hashes, "radius": settings.policy.default.review_radius}
     with sessions() as session:
         size = session.scalar(
-            text("SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'ledger'::regclass")
+            text(
+                "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'ledger'::regclass"
+            )
         )
     return [
         Figure(HASHWARDEN, "retro_hunt", round(spent, 2), "s", params),
@@ -97,3 +99,78 @@ def _measured(settings: Settings, engine: Engine, uploads: int, hashes: int) -> 
         Figure(HASHWARDEN, "peak_memory", round(max(held) / 2**20, 1), "MiB", params),
         Figure(HASHWARDEN, "ledger_size", round(float(size or 0) / uploads, 1), "B/upload", params),
     ]
+
+
+def _publish(settings: Settings, sessions: Sessions) -> None:
+    with sessions.begin() as session:
+        publish(session, settings.epochs_dir)
+
+
+def _done(sessions: Sessions) -> bool:
+    with sessions() as session:
+        return bool(hunts.list_hunts(session, [hunts.HuntState.DONE]))
+
+
+def _fill(engine: Engine, sessions: Sessions, uploads: int) -> None:
+    """Random rows, as many on each of the days that are kept."""
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=age) for age in range(_DAYS)]
+    with sessions.begin() as session:
+        ledger.make_partitions(session, days)
+    drawn = np.random.default_rng(1)
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)  # noqa: S101 (the engine takes no other driver)
+        columns = "day, content_id, part, hash, quality, index_epoch"
+        with (
+            driver.cursor() as cursor,
+            cursor.copy(f"COPY ledger ({columns}) FROM STDIN (FORMAT binary)") as copy,
+        ):
+            copy.write(_HEADER)
+            for begin in range(0, uploads, _BLOCK):
+                ids = np.arange(begin, min(begin + _BLOCK, uploads))
+                rows = np.zeros(len(ids), dtype=_ROW)
+                rows["fields"] = 6
+                for name in _ROW.names or ():
+                    if name.endswith("_bytes"):
+                        of = {"content": "content_id"}.get(name[:-6], name[:-6])
+                        rows[name] = _ROW[of].itemsize
+                # PostgreSQL counts days from 2000.
+                newest = (today - datetime(2000, 1, 1, tzinfo=UTC).date()).days
+                rows["day"] = newest - (_DAYS - 1) + ids * _DAYS // uploads
+                rows["content_id"] = ids + 1
+                rows["hash"] = drawn.integers(0, 256, (len(ids), 32), dtype=np.uint8)
+                rows["quality"] = 100
+                rows["epoch"] = 1
+                copy.write(rows.tobytes())
+            copy.write(b"\xff\xff")
+        driver.commit()
+        driver.autocommit = True
+        driver.execute("VACUUM ANALYZE ledger")
+        driver.autocommit = False
+
+
+@contextmanager
+def _memory() -> Iterator[list[int]]:
+    """Bytes that this process holds over what it held at first, looked at often while the block runs."""
+    page = resource.getpagesize()
+    status = Path("/proc/self/statm")
+
+    def resident() -> int:
+        return int(status.read_text(encoding="ascii").split()[1]) * page
+
+    before = resident()
+    held = [0]
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.02):
+            held.append(resident() - before)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield held
+    finally:
+        stop.set()
+        looking.join()
