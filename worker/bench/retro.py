@@ -50,7 +50,7 @@ _ROW = np.dtype(
 
 
 def retro_figures(uploads: int, hashes: int) -> list[Figure]:
-    """Seconds of one hunt by the clock and this process's own CPU, and the most memory that it held over its start.
+    """Seconds of one hunt by the clock and this process's own CPU, and the most memory that it held.
 
     Random hashes: nothing comes near, so the time is that of searching and not of acting.
     """
@@ -152,20 +152,19 @@ def _fill(engine: Engine, sessions: Sessions, uploads: int) -> None:
 
 @contextmanager
 def _memory() -> Iterator[list[int]]:
-    """Bytes that this process holds over what it held at first, looked at often while the block runs."""
+    """Bytes that this process holds, looked at often while the block runs."""
     page = resource.getpagesize()
     status = Path("/proc/self/statm")
 
     def resident() -> int:
         return int(status.read_text(encoding="ascii").split()[1]) * page
 
-    before = resident()
-    held = [0]
+    held = [resident()]
     stop = threading.Event()
 
     def look() -> None:
         while not stop.wait(0.02):
-            held.append(resident() - before)
+            held.append(resident())
 
     looking = threading.Thread(target=look, daemon=True)
     looking.start()
