@@ -113,6 +113,13 @@ class PolicySettings(_Group):
         description="What is no image or video, or of a format out of scope.",
     )
     flood: FloodSettings = Field(FloodSettings(), description="The flood breaker.")
+    retro_most_share: float = Field(
+        0.001,
+        gt=0,
+        le=1,
+        description="Share of the ledger's contents that one bank's new hashes may hold or flag; over it, and over 50, "
+        "a person is asked first.",
+    )
     removal_delay: float = Field(
         600,
         ge=0,

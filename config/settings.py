@@ -165,6 +165,14 @@ class IndexSettings(_Group):
         return address
 
 
+class LedgerSettings(_Group):
+    enabled: bool = Field(
+        False,
+        description="Keep the hashes of cleared uploads, and search them when a bank gets new hashes (retro-hunt).",
+    )
+    days: int = Field(90, ge=1, description="Days that the hashes of a cleared upload are kept.")
+
+
 class WebhookSettings(_Group):
     url: str = Field("", description="Where the platform takes events; empty: no webhook.")
     secret: SecretStr | None = Field(None, description="Standard-webhooks secret (whsec_...).")
@@ -214,6 +222,7 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     media: MediaSettings = MediaSettings()
     index: IndexSettings = IndexSettings()
+    ledger: LedgerSettings = LedgerSettings()
     webhook: WebhookSettings = WebhookSettings()
     review: ReviewSettings = ReviewSettings()
     alarms: AlarmSettings = AlarmSettings()

@@ -46,6 +46,8 @@ COMMANDS = {
     "demotions": _Place(
         "worker.commands.review:demotions", "Bank entries that the flood breaker set to flag-only.", _OPERATE
     ),
+    "ledger": _Place("worker.commands.retro:ledger", "Hashes of cleared uploads that are kept.", _OPERATE),
+    "retro": _Place("worker.commands.retro:retro", "Search the past for new bank hashes.", _OPERATE),
     "coverage": _Place(
         "worker.commands.operate:coverage", "What was seen and scanned, and alarms.", _OPERATE
     ),

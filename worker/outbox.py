@@ -43,7 +43,9 @@ DELAYS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 """Seconds between tries, as the standard-webhooks specification suggests."""
 
 
-def tell_state(session: Session, upload: Upload, *, review_id: int | None = None) -> None:
+def tell_state(
+    session: Session, upload: Upload, *, review_id: int | None = None, retro: bool = False
+) -> None:
     """Queues the event of the state an upload has just come to; a hold takes the fast lane."""
     state = State(upload.state)
     data: dict[str, Any] = {
@@ -55,6 +57,8 @@ def tell_state(session: Session, upload: Upload, *, review_id: int | None = None
     }
     if review_id is not None:
         data["review_id"] = review_id
+    if retro:
+        data["retro"] = True
     _queue(session, EVENT_OF_STATE[state], data, fast=state is State.HELD)
 
 

@@ -30,7 +30,7 @@ from worker.matching import SignalIndex, find_matches, hold_radius, widest_radiu
 from worker.media.sandbox import MediaSandbox
 from worker.second_look import second_look
 from worker.storage.protocol import ObjectStore, Receipt
-from worker.store import contents, floods, leases
+from worker.store import contents, floods, leases, ledger
 from worker.store.leases import Lease
 from worker.store.models import Content, Upload
 from worker.store.transitions import transition
@@ -39,6 +39,10 @@ log = structlog.get_logger()
 
 SANDBOX_FAULTS = 20
 """Faults of the sandbox itself after which they use up attempts: an upload that breaks it can't loop for ever."""
+
+
+RETRO = "retro_"
+"""Begins the reason of what a retro-hunt did."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,8 @@ def conclude(
         write_outcome(
             session, stages.settings, upload, content, media, outcome, index_epoch, actor=stages.actor
         )
+        if stages.settings.ledger.enabled and outcome.state is State.CLEAR:
+            ledger.keep(session, content, media, index_epoch)
         if act.nothing_to_do(upload, policy):
             upload.access_applied = upload.access_wanted
             upload.access_due_at = None
@@ -188,8 +194,13 @@ def write_outcome(
     index_epoch: int | None,
     *,
     actor: str,
+    retro: bool = False,
 ) -> None:
-    """Moves a locked row to its outcome and everything that goes with it; the caller commits."""
+    """Moves a locked row to its outcome and everything that goes with it; the caller commits.
+
+    `retro`: the upload was clear, and is found by a hash that a bank got since. Told in the history, the review and the
+    webhook.
+    """
     policy = settings.policy
 
     def move(to: State) -> None:
@@ -198,7 +209,7 @@ def write_outcome(
             upload,
             to,
             actor=actor,
-            reason=outcome.reason,
+            reason=f"{RETRO}{outcome.reason}" if retro else outcome.reason,
             index_epoch=index_epoch,
             policy_revision=policy.revision,
         )
@@ -207,7 +218,8 @@ def write_outcome(
     if outcome.review:
         uncompared = Kind.UNSUPPORTED if media.kind is Kind.UNSUPPORTED else Kind.UNSCANNABLE
         cause = "match" if outcome.reason == "match" else uncompared.value
-        review_id = contents.open_review(session, content, cause=cause, priority=outcome.priority).id
+        review = contents.open_review(session, content, cause=cause, priority=outcome.priority, retro=retro)
+        review_id = review.id
         contents.keep_fingerprint(content, media)
         _tell_banks(session, settings, outcome, feedback.PENDING_REVIEW, feedback.pending_key)
     if outcome.state is State.REMOVED:
@@ -223,7 +235,7 @@ def write_outcome(
     else:
         move(outcome.state)
     if outcome.state is not State.CLEAR or policy.publish == "after_scan":
-        outbox.tell_state(session, upload, review_id=review_id)
+        outbox.tell_state(session, upload, review_id=review_id, retro=retro)
     if outcome.state is State.HELD:
         uploader = floods.uploader_digest(upload.ref, settings.events.uploader_pattern)
         holds = sorted(

@@ -229,6 +229,19 @@ def sync(records: int, wire_records: int, as_json: bool) -> None:
     _print("sync", found, as_json=as_json)
 
 
+@bench.command(epilog="Example: hashwarden bench retro --uploads 10000000 --hashes 1000 --json")
+@click.option(
+    "--uploads", type=click.IntRange(1), default=1_000_000, show_default=True, help="Hashes in the ledger."
+)
+@click.option("--hashes", type=click.IntRange(1), default=1000, show_default=True, help="New bank hashes.")
+@json_option
+def retro(uploads: int, hashes: int, as_json: bool) -> None:
+    """Seconds and memory of searching the past for new hashes, on a PostgreSQL of its own."""
+    from worker.bench.retro import retro_figures
+
+    _print("retro", retro_figures(uploads, hashes), as_json=as_json)
+
+
 def _pictures(folder: Path, limit: int | None) -> list[Path]:
     from worker.bench.accuracy import photographs
 

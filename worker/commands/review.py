@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worker.operate.uploads import HistoryLine, UploadLine
     from worker.review.listing import ReviewLine
 
-_name_option = click.option(
+name_option = click.option(
     "--as", "name", default="", help="Who does this; else the name you are logged in by."
 )
 
@@ -45,6 +45,7 @@ def reviews(closed: bool, limit: int, as_json: bool) -> None:
         state = line.verdict or line.state
         states = ", ".join(f"{count} {name}" for name, count in sorted(line.states.items()))
         cause = line.cause if not line.reason else f"{line.cause} ({line.reason})"
+        cause = f"{cause}, retro" if line.retro else cause
         add_row(shown, line.id, state, line.priority, age(line.age), cause, line.kind, states, _closest(line))
     console().print(shown)
 
@@ -61,7 +62,7 @@ def _closest(line: ReviewLine) -> str:
 @click.argument("review", type=int)
 @click.argument("verdict", type=click.Choice([verdict.value for verdict in Verdict]))
 @click.option("--reason", default="", help="Why, in your words; kept with the decision.")
-@_name_option
+@name_option
 @click.option("--request-id", default="", help="Sent again with the same one, a decision is taken once.")
 @json_option
 def decide(review: int, verdict: str, reason: str, name: str, request_id: str, as_json: bool) -> None:
@@ -79,7 +80,7 @@ def decide(review: int, verdict: str, reason: str, name: str, request_id: str, a
             settings.policy,
             review,
             Verdict(verdict),
-            actor=name or _login(),
+            actor=name or login(),
             request_id=request_id or str(uuid4()),
             reason=reason,
         )
@@ -212,7 +213,7 @@ def _show_upload(line: UploadLine, history: list[HistoryLine], *, as_json: bool)
     type=click.Choice(["unscannable", "unsupported", "superseded", "gone"]),
     help="All uploads in this state.",
 )
-@_name_option
+@name_option
 @json_option
 def replay(upload_ids: tuple[int, ...], state: str | None, name: str, as_json: bool) -> None:
     """Scan uploads again that could not be read: after an update, a repaired store, or a raised limit."""
@@ -223,7 +224,7 @@ def replay(upload_ids: tuple[int, ...], state: str | None, name: str, as_json: b
         raise click.UsageError("Name uploads by id, or give --state.")
     with database() as (settings, sessions):
         asked = list(upload_ids) if state is None else uploads_in(sessions, State(state))
-        moved = replay_uploads(sessions, asked, actor=f"replay:{name or _login()}")
+        moved = replay_uploads(sessions, asked, actor=f"replay:{name or login()}")
         wake(settings, moved)
     left = sorted(set(asked) - {upload_id for upload_id, _ in moved})
     if as_json:
@@ -237,7 +238,7 @@ def replay(upload_ids: tuple[int, ...], state: str | None, name: str, as_json: b
 
 @click.command(epilog="Example: hashwarden demotions --lift 3 --as maria")
 @click.option("--lift", "demotion_id", type=int, help="End this one: the entry holds uploads again.")
-@_name_option
+@name_option
 @json_option
 def demotions(demotion_id: int | None, name: str, as_json: bool) -> None:
     """List the bank entries that the flood breaker set to flag-only, or lift one.
@@ -252,7 +253,7 @@ def demotions(demotion_id: int | None, name: str, as_json: bool) -> None:
     with database() as (_, sessions):
         if demotion_id is not None:
             with sessions.begin() as session:
-                if not floods.lift(session, demotion_id, actor=name or _login()):
+                if not floods.lift(session, demotion_id, actor=name or login()):
                     raise click.ClickException(
                         f"There is no demotion {demotion_id} to lift. `hashwarden demotions` lists them."
                     )
@@ -284,7 +285,7 @@ def demotions(demotion_id: int | None, name: str, as_json: bool) -> None:
     console().print(shown)
 
 
-def _login() -> str:
+def login() -> str:
     """Who is at the terminal; a user id without a name stands for itself."""
     try:
         return getpass.getuser()

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from worker.domain import Lane, ObjectRef, State, UploadEvent
+from worker.store import ledger
 from worker.store.models import History, Upload
 from worker.store.transitions import FINAL, transition
 
@@ -247,6 +248,8 @@ def remove(session: Session, event: UploadEvent, batch: Batch) -> None:
         exactly = bool(ref.version_id) and upload.version_id == ref.version_id
         if exactly and state is not State.REMOVED:
             upload.deleted_at = func.clock_timestamp()
+            if upload.content_id is not None:
+                ledger.forget_deleted(session, upload.content_id)
             if state is State.PENDING:
                 transition(session, upload, State.GONE, actor=ACTOR, reason="deleted")
                 batch.taken.gone += 1

@@ -21,6 +21,7 @@ from config.settings import Settings
 from worker.act import REFUSED
 from worker.domain import State
 from worker.events.arrivals import NEW
+from worker.store.hunts import ACTIVE, HuntState, RetroHunt, RetroMark
 from worker.store.models import Demotion, Heartbeat, History, InboxReject, Upload, WebhookMessage
 
 _SCANNED = (State.CLEAR, State.FLAGGED, State.HELD, State.RELEASED, State.REMOVED)
@@ -37,6 +38,9 @@ EFFECT_TRIES = 4
 
 LATE_EVENT = timedelta(minutes=2)
 """An object that the sweep saw first, this long after it was written: its event was lost, not just slow."""
+
+HUNT_LATE_AFTER = 3600.0
+"""Seconds after which a hunt, or the hunter's last look, is late: ten million hashes take half a minute."""
 
 PointerReader = Callable[[], Pointer]
 """Reads the epoch pointer. Raises EpochError."""
@@ -55,6 +59,8 @@ class AlarmCode(StrEnum):
     DISPATCH_SILENT = "dispatch_silent"
     INBOX_REJECTS = "inbox_rejects"
     EVENTS_LOST = "events_lost"
+    HUNT_STOPPED = "hunt_stopped"
+    HUNT_LATE = "hunt_late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,7 @@ def alarms(session: Session, settings: Settings, pointer: PointerReader) -> list
         *_pending(session, settings),
         *_banks(session, settings),
         *_floods(session),
+        *_hunts(session, settings),
         *_outboxes(session, settings),
         *_events(session, settings),
     ]
@@ -245,6 +252,32 @@ def _floods(session: Session) -> Iterator[Alarm]:
             AlarmCode.FLOOD,
             f"{number} bank entries hit so many uploaders that they only flag now.",
             "Look at their reviews; `hashwarden demotions --lift ID` lets one hold again.",
+        )
+
+
+def _hunts(session: Session, settings: Settings) -> Iterator[Alarm]:
+    stopped = session.scalars(
+        select(RetroHunt.id).where(RetroHunt.state == HuntState.STOPPED).order_by(RetroHunt.id)
+    ).all()
+    if stopped:
+        ids = ", ".join(map(str, stopped))
+        yield Alarm(
+            AlarmCode.HUNT_STOPPED,
+            f"New bank hashes would hold or flag unusually many past uploads; hunt {ids} waits for a person.",
+            "Look at `hashwarden retro status`, then `hashwarden retro approve` or `reject` it.",
+        )
+    if not settings.ledger.enabled:
+        return
+    looked = session.scalar(select(seconds_since(RetroMark.at)))
+    begun = session.scalar(
+        select(seconds_since(func.min(RetroHunt.started_at))).where(RetroHunt.state.in_(ACTIVE))
+    )
+    late = max(looked or 0.0, begun or 0.0)
+    if late > HUNT_LATE_AFTER:
+        yield Alarm(
+            AlarmCode.HUNT_LATE,
+            f"The past has not been searched to its end for {words(late)}.",
+            "Check that `hashwarden dispatch` runs, and its log for dispatch_round_failed.",
         )
 
 

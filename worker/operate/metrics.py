@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
+from sqlalchemy import Date, cast, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -26,6 +26,8 @@ from worker.act import REFUSED
 from worker.media.isolation import Wall
 from worker.operate.broker import ask
 from worker.operate.health import PointerReader, alarms, coverage, seconds_since
+from worker.store import ledger
+from worker.store.hunts import HuntState, RetroHunt
 from worker.store.models import Demotion, InboxReject, Review, Sweep, Upload, WebhookMessage
 
 log = structlog.get_logger()
@@ -101,6 +103,7 @@ class _Collector(Collector):
         yield from self._index(session)
         yield from _banks(session)
         yield from _outboxes(session)
+        yield from _past(session)
         family = GaugeMetricFamily("hashwarden_alarm", "Alarms that are raised now.", labels=["code", "bank"])
         for alarm in alarms(session, self._settings, self._pointer):
             family.add_metric([alarm.code, alarm.subject], 1)
@@ -225,6 +228,27 @@ def _banks(session: Session) -> Iterator[Metric]:
     ):
         family.add_metric([bank], age)
     yield family
+
+
+def _past(session: Session) -> Iterator[Metric]:
+    days = ledger.partitions(session)
+    today = session.scalars(select(cast(func.timezone("UTC", func.clock_timestamp()), Date))).one()
+    oldest = (today - days[0].day).days if days else 0
+    yield _gauge(
+        "ledger_rows", "Hashes of cleared uploads, as the database estimates.", ledger.estimated_rows(session)
+    )
+    yield _gauge("ledger_days", "Age in days of the ledger's oldest day.", max(0, oldest))
+    family = GaugeMetricFamily(
+        "hashwarden_retro_hunts", "Searches of the past for new bank hashes, by state.", labels=["state"]
+    )
+    counted = dict.fromkeys(HuntState, 0)
+    for state, number in session.execute(select(RetroHunt.state, func.count()).group_by(RetroHunt.state)):
+        counted[HuntState(state)] = number
+    for state, number in counted.items():
+        family.add_metric([state], number)
+    yield family
+    moved = session.scalar(select(func.coalesce(func.sum(RetroHunt.moved), 0)))
+    yield _gauge("retro_moved", "Uploads that hunts have held or flagged.", float(moved or 0))
 
 
 def _outboxes(session: Session) -> Iterator[Metric]:

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 
 import redis
@@ -19,7 +20,7 @@ from sqlalchemy import Select, and_, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bank_sync import feedback
-from bank_sync.epoch import is_behind
+from bank_sync.epoch import EpochError, is_behind
 from bank_sync.sync import compaction_of, publish_changes
 from config.broker import redis_client
 from config.database import Sessions
@@ -27,6 +28,8 @@ from config.settings import Settings
 from worker.domain import Lane, State
 from worker.outbox import WebhookSender
 from worker.queue.celery_app import queue_name
+from worker.retro.hunter import Hunter
+from worker.store import ledger
 from worker.store.models import MAY_BE_DUE, Heartbeat, Upload
 from worker.withdrawals import release_withdrawn
 
@@ -43,6 +46,12 @@ CONFIRM_EVERY = 60.0
 COMPACTION_EVERY = 60.0
 """Seconds between looks whether a new base is due."""
 
+HUNT_EVERY = 5.0
+"""Seconds between looks for bank changes to search the past for."""
+
+LEDGER_EVERY = 3600.0
+"""Seconds between looks at the ledger's days: new ones are made ahead, old ones dropped."""
+
 _BATCH = 500
 _BROKER_FAULTS = (BrokerError, redis.RedisError, OSError)
 
@@ -58,9 +67,12 @@ class Dispatcher:
         self._broker = redis_client(settings.broker)
         self._confirm_at = 0.0
         self._compaction = compaction_of(sessions, settings)
+        self._hunter = Hunter(settings, sessions)
+        self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
         """Runs until `stop` is set. A fault of one round is logged and never ends the loop."""
+        self._stop = stop
         loops = [
             threading.Thread(target=self._loop, args=(stop, name, every, round_), name=name, daemon=True)
             for name, every, round_ in (
@@ -70,6 +82,8 @@ class Dispatcher:
                 ("withdrawals", OUTBOX_EVERY, self.release_withdrawn),
                 ("index", self._settings.index.poll_every, self.publish_index),
                 ("compaction", COMPACTION_EVERY, self.compact_index),
+                ("retro", HUNT_EVERY, self.hunt),
+                ("ledger", LEDGER_EVERY, self.maintain_ledger),
             )
         ]
         for loop in loops:
@@ -153,6 +167,15 @@ class Dispatcher:
     def compact_index(self) -> object:
         """Builds a new base when one is due, while the other loops go on."""
         return self._compaction.run()
+
+    def hunt(self) -> None:
+        """Searches the past for what banks changed; what it withholds is due and announced by the next round."""
+        with suppress(EpochError):
+            # Without an index nothing is scanned, which is an alarm of its own.
+            self._hunter.round(self._stop.is_set)
+
+    def maintain_ledger(self) -> None:
+        ledger.maintain(self._sessions, self._settings.ledger.days, enabled=self._settings.ledger.enabled)
 
     def release_withdrawn(self) -> int:
         released = release_withdrawn(self._sessions)

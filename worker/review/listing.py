@@ -53,6 +53,8 @@ class ReviewLine:
     id: int
     state: str
     cause: str
+    retro: bool
+    """The uploads were clear until a bank got the hash."""
     reason: str
     priority: int
     opened_at: datetime
@@ -165,6 +167,7 @@ def _lines(session: Session, reviews: Sequence[Review]) -> list[ReviewLine]:
             id=review.id,
             state=review.state,
             cause=review.cause,
+            retro=review.retro,
             reason=reasons.get(review.content_id, ""),
             priority=review.priority,
             opened_at=review.opened_at,

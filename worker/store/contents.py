@@ -139,15 +139,18 @@ def keep_fingerprint(content: Content, media: HashedMedia) -> None:
     content.fingerprint = found or content.fingerprint or []
 
 
-def open_review(session: Session, content: Content, *, cause: str, priority: int) -> Review:
+def open_review(
+    session: Session, content: Content, *, cause: str, priority: int, retro: bool = False
+) -> Review:
     """The content's review, opened or opened again; an open one only rises in priority."""
     review = session.scalar(select(Review).where(Review.content_id == content.id).with_for_update())
     if review is None:
-        review = Review(content_id=content.id, cause=cause, priority=priority)
+        review = Review(content_id=content.id, cause=cause, priority=priority, retro=retro)
         session.add(review)
     elif review.state != "open":
         review.state = "open"
         review.cause = cause
+        review.retro = retro
         review.priority = priority
         review.opened_at = func.clock_timestamp()
         review.closed_at = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -158,6 +158,7 @@ class Content(Base):
     """One SHA-256. `sha256` is NULL where the bytes were never read whole: then it belongs to one upload."""
 
     __tablename__ = "contents"
+    __table_args__ = (Index("ix_contents_md5", "md5"),)
 
     id: Mapped[int] = _id()
     sha256: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
@@ -167,6 +168,8 @@ class Content(Base):
     fingerprint: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
     """Kept only for a content with a review: what the own bank is given, each hash with its signal type."""
     created_at: Mapped[datetime] = _now()
+    ledger_day: Mapped[date | None]
+    """The day of the ledger that holds its hashes; NULL when none does. A day that was dropped since holds none."""
 
     uploads: Mapped[list[Upload]] = relationship(back_populates="content")
     matches: Mapped[list[MatchRow]] = relationship(back_populates="content")
@@ -212,6 +215,8 @@ class Review(Base):
     """open, decided, or withdrawn (closed without a decision because the banks took their hashes back)."""
     cause: Mapped[str] = mapped_column(Text)
     """match, unscannable or unsupported."""
+    retro: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Whether a retro-hunt opened it: the uploads were clear until a bank got the hash."""
     priority: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
     opened_at: Mapped[datetime] = _now()
     closed_at: Mapped[datetime | None] = mapped_column(Timestamp)
