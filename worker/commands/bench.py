@@ -203,29 +203,13 @@ def sync(records: int, wire_records: int, as_json: bool) -> None:
 
     Ten million take some minutes and 8 GiB of disk.
     """
-    import tempfile
-
-    from pydantic import SecretStr
-
-    from config.database import make_engine, make_sessions
-    from config.settings import DatabaseSettings
     from worker.bench.sync import file_figures, wire_figures
-    from worker.demo.embedded import Embedded
-    from worker.store import migrate
+    from worker.commands.scratch import scratch_database
 
-    with (
-        tempfile.TemporaryDirectory(prefix="hashwarden-bench-") as folder,
-        Embedded(Path(folder)) as servers,
-    ):
-        migrate.upgrade(servers.database_url)
-        engine = make_engine(DatabaseSettings(url=SecretStr(servers.database_url)))
-        try:
-            sessions = make_sessions(engine)
-            found = list(file_figures(sessions, records))
-            if wire_records:
-                found += wire_figures(sessions, wire_records)
-        finally:
-            engine.dispose()
+    with scratch_database() as (_, sessions):
+        found = list(file_figures(sessions, records))
+        if wire_records:
+            found += wire_figures(sessions, wire_records)
     _print("sync", found, as_json=as_json)
 
 
@@ -237,9 +221,30 @@ def sync(records: int, wire_records: int, as_json: bool) -> None:
 @json_option
 def retro(uploads: int, hashes: int, as_json: bool) -> None:
     """Seconds and memory of searching the past for new hashes, on a PostgreSQL of its own."""
-    from worker.bench.retro import retro_figures
+    from worker.bench.retro import RETRO_SETTINGS, retro_figures
+    from worker.commands.scratch import scratch_database
 
-    _print("retro", retro_figures(uploads, hashes), as_json=as_json)
+    with scratch_database(**RETRO_SETTINGS) as (settings, sessions):
+        found = list(retro_figures(sessions, settings, uploads, hashes))
+    _print("retro", found, as_json=as_json)
+
+
+@bench.command(epilog="Example: hashwarden bench changes --hashes 10000000 --json")
+@click.option(
+    "--hashes", type=click.IntRange(10_000), default=1_000_000, show_default=True, help="Hashes in the bank."
+)
+@json_option
+def changes(hashes: int, as_json: bool) -> None:
+    """Seconds until 1,000 changes of a bank are searched, and the longest look-up meanwhile; on its own PostgreSQL.
+
+    Ten million take some minutes and 8 GiB of disk.
+    """
+    from worker.bench.changes import change_figures
+    from worker.commands.scratch import scratch_database
+
+    with scratch_database() as (settings, sessions):
+        found = list(change_figures(sessions, settings, hashes))
+    _print("changes", found, as_json=as_json)
 
 
 def _pictures(folder: Path, limit: int | None) -> list[Path]:
