@@ -21,7 +21,8 @@ from bank_sync.compaction import Compaction
 from bank_sync.epoch import EpochReader, publish_if_changed, read_pointer
 from bank_sync.index.protocol import HASH_BYTES
 from config.database import Sessions
-from config.settings import Settings
+from config.logs import configure_logs
+from config.settings import LogSettings, Settings
 from worker.bench.figures import HASHWARDEN, Figure
 
 CHANGES = 1000
@@ -153,6 +154,8 @@ class _Watcher:
 
 def _search(folder: Path, poll_every: float, asked: Connection) -> None:
     """Answers each epoch number that it is asked for once that epoch is searched; None ends it."""
+    # Standard output is for results.
+    configure_logs(LogSettings(level="error"))
     reader = EpochReader(folder, poll_every)
     random = np.random.default_rng(1)
     watched = _nothing_watched()

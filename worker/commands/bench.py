@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ def bench() -> None:
 
     Exit codes say whether it ran, not whether it was quick.
     """
+    # As in the sandbox: numpy's own threads would wait for each other at the cost of what is measured.
+    for library in ("OPENBLAS", "OMP"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 
 @bench.command(epilog="Example: hashwarden bench accuracy --photos photos/ --profile thorough --json")

@@ -134,7 +134,7 @@ def _hash(
     try:
         image = _open(content, format_, limits, progressive=progressive)
         size = image.size
-        image.draft("RGB", (_DRAFT_SIDE, _DRAFT_SIDE))
+        _draft(image)
         image.load()
     except DECODER_FAULTS as fault:
         if isinstance(fault, UnidentifiedImageError):
@@ -160,6 +160,11 @@ def _hash(
         height=size[1],
         duration=duration,
     )
+
+
+def _draft(image: Image.Image) -> None:
+    """Has a JPEG decoded no larger than needed, and its luma alone: the hash reads no colours."""
+    image.draft("L", (_DRAFT_SIDE, _DRAFT_SIDE))
 
 
 def _share_decoded(image: Image.Image) -> float:
@@ -195,7 +200,7 @@ def _load_damaged(
     try:
         image = _open(content, format_, limits, progressive=progressive)
         size = image.size
-        image.draft("RGB", (_DRAFT_SIDE, _DRAFT_SIDE))
+        _draft(image)
         image.load()
         extrema = image.convert("L").getextrema() if image.mode not in {"L", "I", "F"} else image.getextrema()
     except UnidentifiedImageError:
