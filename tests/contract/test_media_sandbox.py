@@ -22,7 +22,7 @@ import pytest
 from av.video.stream import VideoStream
 from PIL import Image
 
-from worker.domain import HashedMedia, Kind, Profile, ViewHash
+from worker.domain import CloserLook, HashedMedia, Kind, Placement, Profile, ViewHash
 from worker.errors import SandboxError
 from worker.media import sandbox as sandbox_module
 from worker.media.in_process import InProcessSandbox
@@ -187,6 +187,16 @@ class TestEverySandbox:
             "filled",
         }
         assert all(each.region is not None for each in more)
+
+    def test_a_closer_look_is_made_around_its_seed(self, open_sandbox: Callable[..., MediaSandbox]) -> None:
+        outside = (2, 0, 1, -127, 0, 127, 4, 5, 6, 7)
+        seed = Placement((0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0), None, outside)
+        sandbox = open_sandbox()
+        with memfd_from([_saved(_picture(), "JPEG", quality=95)]) as media:
+            found = sandbox.hash(media, Profile.STANDARD, CloserLook(1, (("part", seed),)))
+        placed = [view.placement for view in found.hashes if view.placement is not None]
+        assert placed[0] == seed
+        assert len(placed) > 100
 
     def test_a_transparent_png_has_its_backgrounds(self, open_sandbox: Callable[..., MediaSandbox]) -> None:
         picture = _picture()

@@ -35,7 +35,7 @@ from worker.media.isolation import (
     wall_in_child,
 )
 from worker.media.limits import Limits, Reason, refused
-from worker.media.record import pack, pack_placement, parse_placement
+from worker.media.record import PLACEMENT, pack, pack_placement, parse_placement
 from worker.media.sniff import Format
 from worker.media.views import CODES, NAMES
 
@@ -44,7 +44,7 @@ GREETING_MAGIC = b"HWZ1"
 REQUEST = struct.Struct("<QBBBB")
 """Job number, index of the format in `Format`, index of the profile in `Profile`; of a closer look the number and how
 many seeds follow, of a first look neither."""
-SEED = struct.Struct("<B8h4B")
+SEED = struct.Struct(f"<B{PLACEMENT}")
 """Code of the view and its placement."""
 MOST_SEEDS = 16
 REPLY = struct.Struct("<QBi")

@@ -15,7 +15,9 @@ from worker.media.views import CODES, DIHEDRAL, NAMES, PLAIN_VIEWS
 
 _MAGIC = b"HWR5"
 _HEADER = struct.Struct("<4sBBBxIIdII")
-_HASH = struct.Struct("<32sBBxxd8h4B2B8b")
+PLACEMENT = "8h4B2B8b"
+"""The layout of `pack_placement`."""
+_HASH = struct.Struct(f"<32sBBxxd{PLACEMENT}")
 _KINDS = (Kind.IMAGE, Kind.VIDEO, Kind.UNSUPPORTED, Kind.UNSCANNABLE)
 _REASONS = ("", *Reason)
 _PARTIAL = 1
