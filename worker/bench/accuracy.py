@@ -18,8 +18,10 @@ from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+import pdqhash
+from PIL import Image, ImageOps
 
+from bank_sync.index.protocol import HASH_BYTES
 from bank_sync.loaded import Columns, LoadedEpoch, Segment
 from config.policy import RuleSettings
 from worker.bench.edits import HELD_OUT, edited
@@ -27,6 +29,7 @@ from worker.bench.figures import HASHWARDEN, THREATEXCHANGE, Figure
 from worker.bench.pages import text_pages
 from worker.bench.peer import peer_hash
 from worker.domain import CloserLook, HashedMedia, Profile
+from worker.media.axis import SIDE
 from worker.media.in_process import InProcessSandbox
 from worker.media.media import memfd_from
 from worker.media.pdq import distance
@@ -41,6 +44,12 @@ _LONGEST = 1600
 _PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp"}
 _HELD_OUT_SHARE = 3
 _NOTHING = 256
+_SHOWN = 64
+"""Bits beyond which it does not matter how far off a hash is."""
+CROPS = 400
+"""Crops of each stranger in the bank."""
+_LEAST_CROP = 0.35
+_LEAST_QUALITY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +64,10 @@ class Trial:
     peer: int
     """The same for the peer's one hash."""
     other: int
-    """Bits to the nearest hash of anything else, by a view that counts; 256 where none does."""
+    """Bits to the nearest hash of anything else, by a view that counts; 256 where none is near."""
     other_name: str
+    bank: int = 0
+    """How many hashes of anything else there were."""
 
     @property
     def held_out(self) -> bool:
@@ -76,15 +87,25 @@ def photographs(folder: Path, limit: int | None = None) -> list[Path]:
 
 
 def measure(
-    paths: Sequence[Path], profiles: Sequence[Profile], edits: Sequence[str], processes: int
+    paths: Sequence[Path],
+    profiles: Sequence[Profile],
+    edits: Sequence[str],
+    processes: int,
+    strangers: Sequence[Path] = (),
 ) -> list[Trial]:
-    """Every photograph in every edit and profile, and pages of text, in so many processes."""
+    """Every photograph in every edit and profile, and pages of text, in so many processes.
+
+    The bank also holds many crops of each of the `strangers`, photographs of which no copy is uploaded.
+    """
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         bank = np.stack(pool.map(_reference_hash, [str(path) for path in paths], chunksize=1))
         names = [path.name for path in paths]
         pages = [_png(page) for page in text_pages(PAGES)]
         page_hashes = np.stack(pool.map(_hash_of_bytes, pages, chunksize=4))
-        known = _Known(np.concatenate([bank, page_hashes]), (*names, *(f"page {at}" for at in range(PAGES))))
+        names += [f"page {at}" for at in range(PAGES)]
+        crops = pool.map(_crop_hashes, [str(path) for path in strangers], chunksize=1)
+        names += [f"crop of {path.name}" for path, of in zip(strangers, crops, strict=True) for _ in of]
+        known = _Known(np.concatenate([bank, page_hashes, *crops]), tuple(names))
         jobs = [
             _Job(known, at, str(path), None, tuple(profiles), tuple(edits)) for at, path in enumerate(paths)
         ]
@@ -137,6 +158,7 @@ def _try(job: _Job) -> list[Trial]:
                     peer=peer,
                     other=int(others[other]),
                     other_name=job.known.names[other + (other >= job.number)],
+                    bank=len(others),
                 )
             )
     return trials
@@ -157,7 +179,7 @@ def _nearest(body: bytes, profile: Profile, epoch: LoadedEpoch, count: int) -> n
         found = second_look(sandbox.hash(media, profile), look_closer, epoch, HOLD_RADIUS, REVIEW_RADIUS)
     nearest = np.full(count, _NOTHING, dtype=np.int64)
     queries = np.frombuffer(b"".join(view.hash for view in found.hashes), dtype=np.uint8).reshape(-1, 32)
-    for hit in epoch.search_pdq(queries, _NOTHING // 2):
+    for hit in epoch.search_pdq(queries, _SHOWN):
         nearest[hit.entry_id] = min(nearest[hit.entry_id], hit.distance)
     return nearest
 
@@ -185,6 +207,25 @@ def _reference_hash(path: str) -> Hashes:
 def _hash_of_bytes(body: bytes) -> Hashes:
     with InProcessSandbox() as sandbox, memfd_from([body]) as media:
         return np.frombuffer(sandbox.hash(media).hashes[0].hash, dtype=np.uint8)
+
+
+def _crop_hashes(path: str) -> Hashes:
+    """Of crops of a third of each side or more, and as many mirrored; uint8[n, 32], without those of low quality."""
+    photo = _opened(path)
+    random = np.random.default_rng(crc32(Path(path).name.encode()))
+    found = []
+    for _ in range(CROPS):
+        wide, high = random.uniform(_LEAST_CROP, 1, 2)
+        left, top = random.uniform(0, 1 - wide), random.uniform(0, 1 - high)
+        shares = (left, top, left + wide, top + high)
+        box = [round(share * side) for share, side in zip(shares, photo.size * 2, strict=True)]
+        crop = photo.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=(box[0], box[1], box[2], box[3]))
+        if random.random() < 0.5:
+            crop = ImageOps.mirror(crop)
+        hash_, quality = pdqhash.compute(np.asarray(crop))
+        if quality >= _LEAST_QUALITY:
+            found.append(np.packbits(hash_))
+    return np.array(found, dtype=np.uint8).reshape(-1, HASH_BYTES)
 
 
 def _opened(path: str) -> Image.Image:
@@ -218,6 +259,7 @@ def figures(trials: Sequence[Trial]) -> list[Figure]:
         everything = [trial for trial in trials if trial.profile == profile]
         false = [trial for trial in everything if trial.other <= REVIEW_RADIUS]
         params: dict[str, Any] = {"profile": profile, "radius": REVIEW_RADIUS, "looked_up": len(everything)}
+        params["bank"] = max(trial.bank for trial in everything)
         params["pairs"] = sorted({f"{each.photo} ({each.edit}): {each.other_name}" for each in false})
         found.append(Figure(HASHWARDEN, "false_matches", len(false), "uploads", params))
     first = next(iter(dict.fromkeys(trial.profile for trial in copies)), None)

@@ -113,12 +113,18 @@ def page(report: Mapping[str, Any]) -> str:
         lines += [f"- `{edit}`: {near:.2f} within 31, {wide:.2f} within 40" for wide, near, edit in weak]
     count = sum(wide < _WEAK for wide, _ in ((wide, near) for near, wide in shares.values()))
     lines += ["", f"Edits under {_WEAK} within 40 bits: {count}.", "", "## False matches", ""]
-    lines += ["| profile | uploads looked up | matched something else | what |", "|---|---|---|---|"]
+    lines += [
+        "| profile | uploads looked up | among hashes | matched something else | what |",
+        "|---|---|---|---|---|",
+    ]
     for each in figures:
         if each.metric == "false_matches":
             pairs = "; ".join(each.params["pairs"]) or "-"
+            about = each.params
+            crops = sum(": crop of " in pair for pair in about["pairs"])
+            counted = f"{each.value - crops:.0f} | {crops}"
             lines.append(
-                f"| {each.params['profile']} | {each.params['looked_up']} | {each.value:.0f} | {pairs} |"
+                f"| {about['profile']} | {about['looked_up']} | {about['bank']} | {counted} | {pairs} |"
             )
     lines += [
         "",

@@ -64,7 +64,8 @@ def accuracy(
 ) -> None:
     """Edit photographs in everyday ways and say how many copies are found, and what is matched wrongly.
 
-    Part of the edits and a third of the photographs were not used while the views were made; they are told apart.
+    Part of the edits and a third of the photographs were not used while the views were made; they are told apart. With
+    --limit the bank also holds hundreds of crops of each photograph that is left out: nothing may match those.
     """
     from worker.bench.accuracy import figures, measure
     from worker.bench.edits import EDITS
@@ -77,7 +78,9 @@ def accuracy(
             raise click.UsageError(f"There is no edit {edit!r}. Edits: {', '.join(EDITS)}.")
     tried = [Profile(profile) for profile in profiles] or list(Profile)
     films = _clips(clips) if clips else []
-    trials = measure(_pictures(photos, limit), tried, list(edits) or list(EDITS), processes)
+    pictures = _pictures(photos, limit)
+    strangers = [path for path in _pictures(photos, None) if path not in pictures]
+    trials = measure(pictures, tried, list(edits) or list(EDITS), processes, strangers)
     found = figures(trials) + scene_figures(films, tried, processes)
     if as_json:
         _print_report("accuracy", found)
@@ -88,8 +91,11 @@ def accuracy(
     console().print(rows)
     for figure in found:
         if figure.metric == "false_matches":
-            profile, count = figure.params["profile"], figure.params["looked_up"]
-            click.echo(f"{profile}: {figure.value:.0f} of {count} uploads matched something unrelated.")
+            about = figure.params
+            click.echo(
+                f"{about['profile']}: {figure.value:.0f} of {about['looked_up']} uploads matched something unrelated"
+                f" among {about['bank']} hashes."
+            )
         if figure.metric == "same_scene":
             about = figure.params
             click.echo(
