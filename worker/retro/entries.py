@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +112,8 @@ def next_sought(
     hashes: list[bytes] = []
     owners: list[int] = []
     last, last_frame = after, after_frame
-    for entry_id, found in _changed(session, span, banks, after if after_frame == 0 else after - 1):
+    changed = _changed(session, span, banks, after if after_frame == 0 else after - 1)
+    for entry_id, found in changed:
         begin = after_frame if entry_id == after else 0
         taken = found[begin : begin + most - len(hashes)]
         hashes += taken
@@ -120,6 +122,7 @@ def next_sought(
         last, last_frame = entry_id, begin + len(taken) if left else 0
         if len(hashes) >= most:
             break
+    changed.close()
     if (last, last_frame) == (after, after_frame):
         return None
     return Sought(_array(hashes), np.array(owners, dtype=np.int64), last, last_frame)
@@ -127,7 +130,7 @@ def next_sought(
 
 def _changed(
     session: Session, span: Span, banks: Collection[str], after: int
-) -> Iterator[tuple[int, list[bytes]]]:
+) -> Generator[tuple[int, list[bytes]]]:
     query = (
         select(BankEntry.id, BankEntry.signal_type, BankEntry.signal)
         .where(
@@ -138,8 +141,9 @@ def _changed(
         .order_by(BankEntry.id)
         .execution_options(yield_per=_ROWS)
     )
-    for entry_id, signal_type, signal in session.execute(query):
-        yield entry_id, [signal] if signal_type == PDQ else [each for each, _ in frame_rows(signal)]
+    with closing(session.execute(query)) as rows:
+        for entry_id, signal_type, signal in rows:
+            yield entry_id, [signal] if signal_type == PDQ else [each for each, _ in frame_rows(signal)]
 
 
 class FewEntries:
