@@ -151,7 +151,8 @@ class Hunter:
     def _is_too_much(self, hunt_id: int, stopping: Stopping) -> bool:
         """Whether what is collected up to now is sure to stop the hunt, however much of the ledger is left to read."""
         with self._sessions() as session:
-            contents = ledger.estimated_rows(session)
+            read = session.get_one(RetroHunt, hunt_id).contents
+            contents = max(read, _contents(session), ledger.estimated_rows(session))
         _, would, left = self._would_move(hunt_id, contents, stopping)
         return would > left
 
@@ -161,8 +162,6 @@ class Hunter:
             hunt = session.get_one(RetroHunt, hunt_id)
             near = _by_bank(session, hunt_id)
             contents = _contents(session) if hunt.late else hunt.contents
-            if not hunt.whole:
-                contents = max(contents, ledger.estimated_rows(session))
         ended, would, left = self._would_move(hunt_id, contents, stopping)
         if not ended:
             return False
@@ -170,9 +169,8 @@ class Hunter:
             hunt = session.get_one(RetroHunt, hunt_id, with_for_update=True)
             if hunt.state != HuntState.COLLECTING:
                 return True
-            too_much = would > left and not hunt.decided_by
-            if not hunt.whole and not too_much:
-                return True
+            # Not whole: it was too much already before all was read.
+            too_much = (would > left or not hunt.whole) and not hunt.decided_by
             hunt.counts = near
             hunt.would_move = would
             if hunt.whole:
