@@ -132,7 +132,8 @@ def rollback(folder: Path, number: int, *, keep: int = 3, replica: Replica | Non
         now = datetime.now(UTC)
         manifest["number"] = _next_number(folder, replica)
         manifest["created_at"] = now.isoformat()
-        manifest["copy_of"] = number
+        # Of a copy of a copy the content is still that of the first.
+        manifest.setdefault("copy_of", number)
         manifest.pop("rolled_away", None)
         if current is not None:
             away: RolledAway = {"content": current.manifest["content"], "base": current.manifest["base"]}

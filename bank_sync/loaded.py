@@ -72,7 +72,7 @@ class LoadedEpoch:
     """A fixed set of live bank hashes: a base, less the entries of the tombstones, and a delta.
 
     Safe from several threads. `tombstones` are entry ids, ascending; `counts` are of what is found, those of the
-    base if not given.
+    base if not given. `holds` is the number of the epoch that first had this content: another one after a roll-back.
     """
 
     def __init__(
@@ -83,8 +83,10 @@ class LoadedEpoch:
         delta: Segment | None = None,
         tombstones: Integers | None = None,
         counts: Mapping[str, int] | None = None,
+        holds: int | None = None,
     ) -> None:
         self.number = number
+        self.holds = number if holds is None else holds
         self.created_at = created_at
         self.counts: Mapping[str, int] = base.counts if counts is None else counts
         self._tombstones = np.empty(0, dtype=np.int64) if tombstones is None else tombstones

@@ -106,6 +106,7 @@ class Manifest(TypedDict):
     base: Base
     delta: Delta
     copy_of: NotRequired[int]
+    """The epoch that first had this content, when it is rolled back to."""
     rolled_away: NotRequired[RolledAway]
 
 

@@ -73,8 +73,9 @@ def open_epoch(folder: Path, manifest: Manifest, former: Opened | None = None) -
     except ValueError:
         raise refused(number, "its files don't belong together", "corrupt") from None
     counts = {name: manifest["counts"][name] for name in (PDQ, "frames", VIDEO_MD5)}
+    holds = manifest.get("copy_of", number)
     created_at = datetime.fromisoformat(manifest["created_at"])
-    return Opened(manifest, base, LoadedEpoch(number, created_at, base, delta, tombstones, counts))
+    return Opened(manifest, base, LoadedEpoch(number, created_at, base, delta, tombstones, counts, holds))
 
 
 def map_base(folder: Path, base: Base) -> Columns:

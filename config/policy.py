@@ -117,8 +117,8 @@ class PolicySettings(_Group):
         0.001,
         gt=0,
         le=1,
-        description="Share of the ledger's contents that one bank's new hashes may hold or flag; over it, and over 50, "
-        "a person is asked first.",
+        description="Share of the ledger's contents; hunts may hold or flag so many uploads in 24 hours. "
+        "Over it, and over 50, a person is asked first.",
     )
     removal_delay: float = Field(
         600,

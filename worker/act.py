@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 
 from config.database import Sessions
 from config.policy import PolicySettings
-from worker.domain import Access, ObjectRef, State
+from worker.domain import PURGED, Access, ObjectRef, State
 from worker.errors import ObjectGone, ObjectSuperseded, StorageError, StorageRefused
 from worker.storage.protocol import ObjectStore, Receipt, ServedOutcome
+from worker.store import ledger
 from worker.store.models import Content, Upload
 
 log = structlog.get_logger()
@@ -43,7 +44,6 @@ TAG_OF_STATE = {
 REFUSED = "refused"
 PURGING = "purging"
 """The deletion of the bytes has begun: from here on an undo comes too late."""
-PURGED = "purged"
 
 _RETRY_BASE, _RETRY_MAX = 2.0, 300.0
 _MAX_COUNT = 1000
@@ -266,6 +266,8 @@ def _finish(sessions: Sessions, work: _Work, done: _Done, untagged: str) -> bool
         upload.access_intent_at = None
         if done.purged:
             upload.purge_at = None
+            if upload.content_id is not None:
+                ledger.forget_deleted(session, upload.content_id)
         if work.tag and not untagged:
             upload.tagged = work.tag
         if unchanged:

@@ -63,6 +63,10 @@ class Access(StrEnum):
     REMOVED = "removed"
 
 
+PURGED = "purged"
+"""What holds in the storage once the bytes of a removed upload are deleted."""
+
+
 class Verdict(StrEnum):
     """What a person decided about a content."""
 

@@ -41,6 +41,11 @@ class SignalIndex(Protocol):
     @property
     def number(self) -> int: ...
     @property
+    def holds(self) -> int:
+        """The epoch that first had this content: an older one after a roll-back."""
+        ...
+
+    @property
     def size(self) -> int:
         """How many PDQ hashes are searched, of pictures and of frames."""
         ...

@@ -92,7 +92,7 @@ def _scan(stages: Stages, lease: Lease) -> bool:
             stages.settings.policy,
             stages.settings.banks,
         )
-        return conclude(stages, lease, fetched, media, matches, index.number)
+        return conclude(stages, lease, fetched, media, matches, index.number, index.holds)
     except ObjectGone:
         _end(stages, lease, State.GONE)
     except ObjectSuperseded:
@@ -150,8 +150,11 @@ def conclude(
     media: HashedMedia,
     matches: tuple[Match, ...],
     index_epoch: int,
+    index_holds: int | None = None,
 ) -> bool:
     """Writes the outcome in one transaction: state, history, content, matches, review, feedback and webhook.
+
+    `index_holds` is the epoch that first had what was compared with, if that is another one.
 
     A lease that was lost meanwhile writes nothing: whoever has it now concludes. True when the storage is now to be
     made to agree.
@@ -176,8 +179,10 @@ def conclude(
         write_outcome(
             session, stages.settings, upload, content, media, outcome, index_epoch, actor=stages.actor
         )
-        if stages.settings.ledger.enabled and outcome.state is State.CLEAR:
-            ledger.keep(session, content, media, index_epoch)
+        # Deleted while it was scanned: nobody is served it, and its hashes are nobody's to keep.
+        kept = stages.settings.ledger.enabled and upload.deleted_at is None
+        if kept and outcome.state is State.CLEAR:
+            ledger.keep(session, content, media, index_epoch if index_holds is None else index_holds)
         if act.nothing_to_do(upload, policy):
             upload.access_applied = upload.access_wanted
             upload.access_due_at = None
@@ -241,7 +246,8 @@ def write_outcome(
         holds = sorted(
             (match.entry_id, match.bank) for match in outcome.matches if match.effect is Effect.HOLD
         )
-        for demotion in floods.count_holds(session, holds, uploader, policy.flood):
+        came = upload.first_seen_at if retro else None
+        for demotion in floods.count_holds(session, holds, uploader, policy.flood, came):
             log.error("flood_breaker_tripped", demotion=demotion.id, uploaders=demotion.uploaders)
             outbox.tell_demotion(session, demotion)
 

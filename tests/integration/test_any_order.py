@@ -24,8 +24,7 @@ from bank_sync.loaded import Hit
 from config.database import Sessions, make_sessions
 from config.policy import BankSettings
 from config.settings import Settings
-from worker.act import PURGED
-from worker.domain import CloserLook, HashedMedia, Kind, Lane, Profile, State, Verdict, ViewHash
+from worker.domain import PURGED, CloserLook, HashedMedia, Kind, Lane, Profile, State, Verdict, ViewHash
 from worker.media.media import Media
 from worker.operate.replay import replay
 from worker.pipeline import Stages, process
@@ -63,7 +62,7 @@ class KnownPictures:
 class BankIndex:
     """Stands for an epoch that is always up to date: the hits come from the bank's rows."""
 
-    number = 1
+    number = holds = 1
     size = 0
 
     def __init__(self, sessions: Sessions) -> None:

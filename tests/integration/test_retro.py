@@ -184,8 +184,7 @@ def test_a_video_is_found_by_its_md5_also_without_the_ledger(rig: Rig, versioned
     body = clip()
     upload = rig.put(versioned_bucket, "u/a.mp4", body, Lane.VIDEO)
     assert rig.process(upload) is State.CLEAR
-    with rig.sessions.begin() as session:
-        ledger.forget_all(session)
+    ledger.forget_all(rig.sessions)
     rig.bank_records([BankRecord("video_md5", hashlib.md5(body, usedforsecurity=False).digest())])
     hunt(rig)
     assert rig.process(upload) is State.HELD
@@ -356,7 +355,8 @@ def test_a_row_that_commits_while_the_round_looks_is_seen_by_the_next(
     assert state is State.CLEAR
     with rig.sessions.begin() as session:
         days = [each.day for each in ledger.partitions(session)]
-        ledger.forget_all(session)
+    ledger.forget_all(rig.sessions)
+    with rig.sessions.begin() as session:
         ledger.make_partitions(session, days)
     with memfd_from([body]) as media:
         hashed = rig.stages.sandbox.hash(media)

@@ -61,7 +61,9 @@ def status(limit: int, as_json: bool) -> None:
     if not found:
         click.echo("No hunt yet.")
         return
-    shown = table("Hunt", "State", "Begun", "New entries", "Contents searched", "Came near", "Moved", "By")
+    shown = table(
+        "Hunt", "State", "Begun", "New entries", "Contents", "Came near", "Would move", "Moved", "By"
+    )
     for hunt in found:
         add_row(
             shown,
@@ -71,6 +73,7 @@ def status(limit: int, as_json: bool) -> None:
             hunt.entries,
             hunt.contents,
             ", ".join(f"{number} {bank}" for bank, number in sorted(hunt.counts.items())),
+            hunt.would_move,
             hunt.moved,
             hunt.decided_by,
         )
@@ -85,12 +88,16 @@ def approve(hunt: int, name: str, as_json: bool) -> None:
     """Let a stopped hunt hold and flag what it found; the dispatcher, or `retro run`, does it."""
     from worker.store import hunts
 
-    with database() as (_, sessions), sessions.begin() as session:
-        hunts.approve(session, hunt, actor=name or login())
+    with database() as (settings, sessions), sessions.begin() as session:
+        state = hunts.approve(session, hunt, actor=name or login(), ledger_enabled=settings.ledger.enabled)
     if as_json:
-        print_json({"hunt": hunt, "state": "acting"})
-    else:
+        print_json({"hunt": hunt, "state": state})
+    elif state is hunts.HuntState.ACTING:
         click.echo(f"Hunt {hunt} acts at the dispatcher's next round.")
+    else:
+        click.echo(
+            f"Hunt {hunt} reads the rest of the ledger from the dispatcher's next round on, and then acts."
+        )
 
 
 @retro.command(epilog="Example: hashwarden retro reject 7 --as maria")
@@ -98,7 +105,10 @@ def approve(hunt: int, name: str, as_json: bool) -> None:
 @name_option
 @json_option
 def reject(hunt: int, name: str, as_json: bool) -> None:
-    """End a stopped hunt without an effect. New uploads still match these hashes as the policy says."""
+    """End a hunt that is stopped, collecting or acting; what it has moved stays as it is.
+
+    The hashes that came near something are not hunted again. New uploads still match them as the policy says.
+    """
     from worker.store import hunts
 
     with database() as (_, sessions), sessions.begin() as session:
@@ -106,7 +116,7 @@ def reject(hunt: int, name: str, as_json: bool) -> None:
     if as_json:
         print_json({"hunt": hunt, "state": "rejected"})
     else:
-        click.echo(f"Hunt {hunt} is rejected; nothing moved.")
+        click.echo(f"Hunt {hunt} is rejected; it moves nothing more.")
 
 
 def _facts(hunt: RetroHunt) -> dict[str, object]:
@@ -117,7 +127,10 @@ def _facts(hunt: RetroHunt) -> dict[str, object]:
         "entries": hunt.entries,
         "contents": hunt.contents,
         "near": hunt.counts,
+        "late": hunt.late,
+        "would_move": hunt.would_move,
         "moved": hunt.moved,
+        "failed": hunt.failed,
         "started_at": hunt.started_at,
         "finished_at": hunt.finished_at,
         "decided_by": hunt.decided_by,
@@ -146,8 +159,7 @@ def forget(upload_ids: tuple[int, ...], every: bool, as_json: bool) -> None:
     forgotten: list[int] = []
     with database() as (_, sessions):
         if every:
-            with sessions.begin() as session:
-                kept.forget_all(session)
+            kept.forget_all(sessions)
         for upload_id in upload_ids:
             with sessions.begin() as session:
                 content = contents.lock_content_of(session, upload_id)

@@ -178,7 +178,7 @@ class Dispatcher:
         ledger.maintain(self._sessions, self._settings.ledger.days, enabled=self._settings.ledger.enabled)
 
     def release_withdrawn(self) -> int:
-        released = release_withdrawn(self._sessions)
+        released = release_withdrawn(self._sessions, keep=self._settings.ledger.enabled)
         if released:
             # Somebody's upload is withheld for nothing: it does not wait for the next round.
             self.announce_due()

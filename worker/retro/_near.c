@@ -100,8 +100,10 @@ static int keep(Hits *hits, uint32_t query, uint32_t row) {
     return 1;
 }
 
-COUNTS_BITS static int search_all(const uint64_t *stored, const uint32_t *offsets, const uint32_t *rows, const uint8_t *queries,
-                                  size_t asked, int radius, Hits *hits) {
+/* 1: whole; 0: no memory; -1: more than `most` pairs. `last` has the newest query near each hash, from 1 on: a pair of
+ * alike hashes meets in many chunks, and is kept once. Two rows stand for one hash. */
+COUNTS_BITS static int search_all(const uint64_t *stored, const uint32_t *offsets, const uint32_t *rows, uint32_t *last,
+                                  const uint8_t *queries, size_t asked, int radius, size_t most, Hits *hits) {
     for (size_t n = 0; n < asked; n++) {
         uint64_t classes[CLASSES];
         uint32_t values[CHUNKS];
@@ -116,9 +118,11 @@ COUNTS_BITS static int search_all(const uint64_t *stored, const uint32_t *offset
         for (int chunk = 0; chunk < CHUNKS; chunk++) __builtin_prefetch(rows + offsets[values[chunk]]);
         for (int chunk = 0; chunk < CHUNKS; chunk++)
             for (uint32_t at = offsets[values[chunk]]; at < offsets[values[chunk] + 1]; at++)
-                if (is_near(classes, stored + (size_t)rows[at] * CLASSES, radius) &&
-                    !keep(hits, (uint32_t)n, rows[at]))
-                    return 0;
+                if (is_near(classes, stored + (size_t)rows[at] * CLASSES, radius) && last[rows[at] / 2] != n + 1) {
+                    last[rows[at] / 2] = (uint32_t)n + 1;
+                    if (hits->count == most) return -1;
+                    if (!keep(hits, (uint32_t)n, rows[at] / 2)) return 0;
+                }
     }
     return 1;
 }
@@ -136,19 +140,30 @@ static PyObject *classes(PyObject *Py_UNUSED(module), PyObject *args) {
     return made;
 }
 
-/* search(classes, offsets, rows, queries, radius) -> uint32[n, 2]: query and stored row of each near pair, some twice. */
+/* search(classes, offsets, rows, queries, radius, most) -> uint32[n, 2]: query and hash of each near pair, each once.
+ * None where there are more than `most`. */
 static PyObject *search(PyObject *Py_UNUSED(module), PyObject *args) {
     Py_buffer stored, offsets, rows, queries;
     Hits hits = {NULL, 0, 0};
-    int radius, whole;
-    PyObject *found;
-    if (!PyArg_ParseTuple(args, "y*y*y*y*i", &stored, &offsets, &rows, &queries, &radius)) return NULL;
+    int radius, whole = 0;
+    Py_ssize_t most;
+    uint32_t *last;
+    PyObject *found = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*y*y*in", &stored, &offsets, &rows, &queries, &radius, &most)) return NULL;
+    last = calloc((size_t)stored.len / (2 * HASH_BYTES) + 1, sizeof(uint32_t));
     Py_BEGIN_ALLOW_THREADS
-    whole = search_all(stored.buf, offsets.buf, rows.buf, queries.buf, (size_t)queries.len / HASH_BYTES, radius, &hits);
+    if (last)
+        whole = search_all(stored.buf, offsets.buf, rows.buf, last, queries.buf, (size_t)queries.len / HASH_BYTES, radius,
+                           (size_t)most, &hits);
     Py_END_ALLOW_THREADS
-    found = whole ? PyBytes_FromStringAndSize((const char *)hits.hits, (Py_ssize_t)(hits.count * sizeof(Hit)))
-                  : PyErr_NoMemory();
+    if (whole > 0)
+        found = PyBytes_FromStringAndSize((const char *)hits.hits, (Py_ssize_t)(hits.count * sizeof(Hit)));
+    else if (whole < 0)
+        found = Py_NewRef(Py_None);
+    else
+        PyErr_NoMemory();
     free(hits.hits);
+    free(last);
     PyBuffer_Release(&stored);
     PyBuffer_Release(&offsets);
     PyBuffer_Release(&rows);

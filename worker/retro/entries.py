@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ColumnElement, and_, exists, func, select, text
 from sqlalchemy.orm import Session
 
 from bank_sync.bank import BankEntry
@@ -15,9 +16,10 @@ from bank_sync.index.flat import FlatIndex
 from bank_sync.index.protocol import HASH_BYTES, Hashes, Integers
 from bank_sync.loaded import Hit, frame_rows
 from bank_sync.signals import PDQ, VIDEO_MD5, VPDQ
+from worker.store.hunts import HuntState, RetroHit, RetroHunt, RetroRejected
 
 MOST_HASHES = 2**15
-"""Hashes of one pass, and the rest of a video's: with the buckets about 100 MB."""
+"""Hashes of one pass: with the buckets about 100 MB."""
 
 _ROWS = 1000
 
@@ -39,10 +41,48 @@ class Span:
         ).bindparams(span_before=self.before, span_until=self.until)  # type: ignore[return-value]
 
 
+def of_hunt(span: Span, banks: Collection[str]) -> ColumnElement[bool]:
+    """SQL: the entry is of these banks, began to match in the span, and no person has rejected it in a hunt."""
+    by_a_person = exists().where(RetroRejected.entry_id == BankEntry.id)
+    return and_(span.changed(), BankEntry.bank.in_(banks), ~by_a_person)
+
+
 def count_changed(session: Session, span: Span, banks: Collection[str]) -> int:
-    """How many entries of these banks began to match in the span."""
-    query = select(func.count()).select_from(BankEntry).where(span.changed(), BankEntry.bank.in_(banks))
+    """How many entries a hunt of the span has."""
+    query = select(func.count()).select_from(BankEntry).where(of_hunt(span, banks))
     return session.scalars(query).one()
+
+
+def rejected(session: Session, entry_ids: Collection[int]) -> set[int]:
+    """Those of the entries that a person rejected, near something or not."""
+    query = select(RetroRejected.entry_id).where(RetroRejected.entry_id.in_(entry_ids))
+    by_span = _in_spans(session, HuntState.REJECTED, entry_ids)
+    return {*session.scalars(query), *by_span}
+
+
+def stopped(session: Session, entry_ids: Collection[int]) -> dict[int, int]:
+    """Those of the entries that a hunt waits with for a person, and that hunt's id."""
+    query = (
+        select(RetroHit.entry_id, RetroHit.hunt_id)
+        .join(RetroHunt, RetroHunt.id == RetroHit.hunt_id)
+        .where(RetroHunt.state == HuntState.STOPPED, RetroHit.entry_id.in_(entry_ids))
+        .distinct()
+    )
+    found = _in_spans(session, HuntState.STOPPED, entry_ids)
+    return {**found, **{row.entry_id: row.hunt_id for row in session.execute(query)}}
+
+
+def _in_spans(session: Session, state: HuntState, entry_ids: Collection[int]) -> dict[int, int]:
+    """Those of the entries that hunts in this state are of, and the newest such hunt."""
+    if not entry_ids:
+        return {}
+    found: dict[int, int] = {}
+    hunts = select(RetroHunt).where(RetroHunt.state == state, ~RetroHunt.late).order_by(RetroHunt.id)
+    for hunt in session.scalars(hunts):
+        span = Span(hunt.from_snapshot, hunt.to_snapshot)
+        query = select(BankEntry.id).where(span.changed(), BankEntry.id.in_(entry_ids))
+        found |= dict.fromkeys(session.scalars(query), hunt.id)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,43 +93,57 @@ class Sought:
     entries: Integers
     last: int
     """The highest entry id among them: the next pass goes on after it."""
+    last_frame: int
+    """With how many of that entry's frames, if not all of them, this pass ends; else 0."""
 
 
 def next_sought(
-    session: Session, span: Span, banks: Collection[str], after: int, most: int = MOST_HASHES
+    session: Session,
+    span: Span,
+    banks: Collection[str],
+    after: int,
+    after_frame: int = 0,
+    most: int = MOST_HASHES,
 ) -> Sought | None:
-    """The next pass of a hunt: changed pictures and videos with ids over `after`, about `most` hashes.
+    """The next pass of a hunt: changed pictures and videos with ids over `after`, at most `most` hashes.
 
-    None at the end.
+    Of the entry `after` itself the frames from `after_frame` on, unless that is 0. None at the end.
     """
     hashes: list[bytes] = []
     owners: list[int] = []
-    last = after
-    for entry_id, found in _changed(session, span, banks, after):
-        hashes += found
-        owners += [entry_id] * len(found)
-        last = entry_id
+    last, last_frame = after, after_frame
+    changed = _changed(session, span, banks, after if after_frame == 0 else after - 1)
+    for entry_id, found in changed:
+        begin = after_frame if entry_id == after else 0
+        taken = found[begin : begin + most - len(hashes)]
+        hashes += taken
+        owners += [entry_id] * len(taken)
+        left = begin + len(taken) < len(found)
+        last, last_frame = entry_id, begin + len(taken) if left else 0
         if len(hashes) >= most:
             break
-    return Sought(_array(hashes), np.array(owners, dtype=np.int64), last) if last > after else None
+    changed.close()
+    if (last, last_frame) == (after, after_frame):
+        return None
+    return Sought(_array(hashes), np.array(owners, dtype=np.int64), last, last_frame)
 
 
 def _changed(
     session: Session, span: Span, banks: Collection[str], after: int
-) -> Iterator[tuple[int, list[bytes]]]:
+) -> Generator[tuple[int, list[bytes]]]:
     query = (
         select(BankEntry.id, BankEntry.signal_type, BankEntry.signal)
         .where(
-            span.changed(),
-            BankEntry.bank.in_(banks),
+            of_hunt(span, banks),
             BankEntry.signal_type.in_([PDQ, VPDQ]),
             BankEntry.id > after,
         )
         .order_by(BankEntry.id)
         .execution_options(yield_per=_ROWS)
     )
-    for entry_id, signal_type, signal in session.execute(query):
-        yield entry_id, [signal] if signal_type == PDQ else [each for each, _ in frame_rows(signal)]
+    with closing(session.execute(query)) as rows:
+        for entry_id, signal_type, signal in rows:
+            yield entry_id, [signal] if signal_type == PDQ else [each for each, _ in frame_rows(signal)]
 
 
 class FewEntries:
@@ -97,7 +151,7 @@ class FewEntries:
 
     def __init__(self, session: Session, ids: Collection[int], number: int) -> None:
         """`number` is that of the epoch that the entries are of."""
-        self.number = number
+        self.number = self.holds = number
         self._pdqs: list[tuple[bytes, int, float | None]] = []
         self._frames: dict[int, list[tuple[bytes, float]]] = {}
         self._md5s: dict[bytes, list[int]] = {}

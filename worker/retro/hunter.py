@@ -5,42 +5,51 @@ where it stands, so whoever kills the process costs time and nothing else. One h
 
 Nothing falls between a scan and a hunt. A scan compares with the epoch at its begin and writes its row into the ledger
 at its end, perhaps after the hunt has read that day. Each round therefore judges again what the ledger got since the
-last round and was compared with an epoch older than that of the newest hunt.
+last round and was compared with an epoch older than that of the newest hunt (`late`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 
 import structlog
-from sqlalchemy import Text, cast, func, select, text
+from sqlalchemy import func, select
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from bank_sync import locks
 from bank_sync.bank import BankEntry
-from bank_sync.epoch import EpochReader, read_pointer
-from bank_sync.epoch_files import read_manifest
 from bank_sync.sync import enabled_banks
 from config.database import Sessions
 from config.settings import Settings
-from worker.domain import Effect
 from worker.retro.collect import Stopping, collect
 from worker.retro.entries import Span, count_changed
-from worker.retro.judge import act, few, is_clear, judge
+from worker.retro.force import Force, InForce
+from worker.retro.judge import MOVABLE, act, few, judge, served
+from worker.retro.late import LateRows
+from worker.retro.mark import holds_all_hunted, mark_at
 from worker.retro.stream import BLOCK
-from worker.store.hunts import ACTIVE, HuntState, RetroHit, RetroHunt, RetroMark, finish
-from worker.store.models import Content
+from worker.store import ledger
+from worker.store.hunts import (
+    ACTIVE,
+    HuntState,
+    RetroHit,
+    RetroHunt,
+    count_moved,
+    finish,
+    moved_lately,
+)
+from worker.store.models import Content, Upload
 
 log = structlog.get_logger()
 
 FLOOR = 50
-"""Contents that a hunt may always move: a share of a small ledger is no sign of anything."""
+"""Uploads that hunts may always move in 24 hours: a share of a small ledger is no sign of anything."""
 
-_EVERYTHING = "3:3:"
-"""A pg_snapshot in which no transaction of ours is visible."""
 _BATCH = 500
+_EARLY = 1000
+"""Pairs after which a hunt that is still collecting is checked for the first time; then at twice as many each time."""
 
 
 class Round(StrEnum):
@@ -61,8 +70,8 @@ class Hunter:
         self._settings = settings
         self._sessions = sessions
         self._rows = rows
-        # Asked anew each time: what is judged again must not meet an epoch older than the newest hunt's.
-        self._epochs = EpochReader(settings.epochs_dir, poll_every=0.0)
+        self._in_force = InForce(settings.epochs_dir)
+        self._late = LateRows(settings, sessions, self._in_force)
 
     def round(self, stopping: Stopping = lambda: False) -> Round:
         """Does everything that is due, up to where it is told to stop. Raises EpochError without an epoch."""
@@ -71,128 +80,138 @@ class Hunter:
         with locks.held(self._sessions.kw["bind"], "retro") as mine:
             if not mine:
                 return Round.BUSY
-            epoch, snapshot = self._in_force()
-            if not self._judge_late_rows(epoch, snapshot, stopping):
+            if not self._late.judge(stopping):
                 return Round.STOPPED
-            self._open_hunt(epoch, snapshot)
+            self._open_hunt(self._in_force.look())
             with self._sessions() as session:
-                query = select(RetroHunt.id).where(RetroHunt.state.in_(ACTIVE)).order_by(RetroHunt.id)
-                hunts = session.scalars(query).all()
+                # Late rows first: they are few, and a long hunt keeps nobody waiting.
+                query = select(RetroHunt.id).where(RetroHunt.state.in_(ACTIVE))
+                hunts = session.scalars(query.order_by(RetroHunt.late.desc(), RetroHunt.id)).all()
             for hunt_id in hunts:
                 if not self._hunt(hunt_id, stopping):
                     return Round.STOPPED
             return Round.DONE
 
-    def _in_force(self) -> tuple[int, str]:
-        """The epoch in force, and which changes of the banks it holds at least."""
-        folder = self._settings.epochs_dir
-        pointer = read_pointer(folder)
-        manifest = read_manifest(folder, pointer.number, pointer.manifest_sha256)
-        return pointer.number, manifest["snapshot"]
-
-    def _judge_late_rows(self, epoch: int, snapshot: str, stopping: Stopping) -> bool:
-        """Judges again what came into the ledger behind a hunt; False when it was told to stop."""
+    def _open_hunt(self, force: Force) -> None:
         with self._sessions.begin() as session:
-            mark = session.get(RetroMark, 1)
-            if mark is None:
-                # First use: what is in the ledger already was compared with this epoch or is looked at next time.
-                session.add(RetroMark(id=1, snapshot=snapshot, epoch=epoch, ledger_snapshot=_EVERYTHING))
-                return True
-            seen, hunted = mark.ledger_snapshot, mark.epoch
-            now = session.scalars(select(cast(func.pg_current_snapshot(), Text))).one()
-        with self._sessions() as session:
-            late = session.scalars(_LATE, {"seen": seen, "hunted": hunted}).all()
-        if late:
-            index = self._epochs.current()
-            for content_id in late:
-                if stopping():
-                    return False
-                with self._sessions.begin() as session:
-                    act(session, self._settings, content_id, lambda _: index)
-            log.info("retro_judged_late", contents=len(late), epoch=index.number)
-        with self._sessions.begin() as session:
-            mark = session.get_one(RetroMark, 1, with_for_update=True)
-            mark.ledger_snapshot = now
-            mark.at = func.clock_timestamp()
-        return True
-
-    def _open_hunt(self, epoch: int, snapshot: str) -> None:
-        with self._sessions.begin() as session:
-            mark = session.get_one(RetroMark, 1, with_for_update=True)
-            if mark.snapshot == snapshot:
+            mark = mark_at(session, force)
+            # What was hunted stays hunted, also while a roll-back or a host that is behind shows less of it.
+            if mark.snapshot == force.snapshot or not holds_all_hunted(session, force, mark):
                 return
-            span = Span(mark.snapshot, snapshot)
+            span = Span(mark.snapshot, force.snapshot)
             entries = count_changed(session, span, enabled_banks(self._settings))
             if entries:
                 session.add(
                     RetroHunt(
                         state=HuntState.COLLECTING,
-                        epoch=epoch,
+                        epoch=force.number,
                         from_snapshot=span.before,
                         to_snapshot=span.until,
                         entries=entries,
                     )
                 )
-                mark.epoch = epoch
-            mark.snapshot = snapshot
+                mark.epoch = force.number
+            mark.snapshot = force.snapshot
+            mark.confirmed_at = force.confirmed_at
 
     def _hunt(self, hunt_id: int, stopping: Stopping) -> bool:
         """Brings one hunt as far as it goes without a person; False when it was told to stop."""
         with self._sessions() as session:
-            state = session.get_one(RetroHunt, hunt_id).state
-        if state == HuntState.COLLECTING:
-            if not collect(self._sessions, self._settings, hunt_id, stopping, rows=self._rows):
+            hunt = session.get_one(RetroHunt, hunt_id)
+        if hunt.state == HuntState.COLLECTING:
+            if not hunt.whole and not self._collect(hunt, stopping):
                 return False
-            if not self._check_radius(hunt_id, stopping):
+            if not self._check(hunt_id, stopping):
                 return False
         return self._act(hunt_id, stopping)
 
-    def _check_radius(self, hunt_id: int, stopping: Stopping) -> bool:
-        """Ends collecting: lets the hunt act, or stops it where one bank would move too much."""
-        with self._sessions.begin() as session:
+    def _collect(self, hunt: RetroHunt, stopping: Stopping) -> bool:
+        def between() -> bool:
+            # A hunt of many passes takes hours: scans that end meanwhile are looked at between them.
+            return self._late.judge(stopping) and self._hunt_late(stopping)
+
+        return collect(
+            self._sessions,
+            self._settings,
+            hunt.id,
+            stopping,
+            rows=self._rows,
+            between=between,
+            too_much=lambda: not hunt.decided_by and self._is_too_much(hunt.id, stopping),
+            check_at=_EARLY,
+        )
+
+    def _hunt_late(self, stopping: Stopping) -> bool:
+        with self._sessions() as session:
+            late = session.scalars(
+                select(RetroHunt.id).where(RetroHunt.state.in_(ACTIVE), RetroHunt.late).order_by(RetroHunt.id)
+            ).all()
+        return all(self._hunt(hunt_id, stopping) for hunt_id in late)
+
+    def _is_too_much(self, hunt_id: int, stopping: Stopping) -> bool:
+        """Whether what is collected up to now is sure to stop the hunt, however much of the ledger is left to read."""
+        with self._sessions() as session:
+            read = session.get_one(RetroHunt, hunt_id).contents
+            contents = max(read, _contents(session), ledger.estimated_rows(session))
+        _, would, left = self._would_move(hunt_id, contents, stopping)
+        return would > left
+
+    def _check(self, hunt_id: int, stopping: Stopping) -> bool:
+        """Ends collecting: lets the hunt act, or stops it where too many uploads would move."""
+        with self._sessions() as session:
             hunt = session.get_one(RetroHunt, hunt_id)
             near = _by_bank(session, hunt_id)
-            most = max(FLOOR, int(self._settings.policy.retro_most_share * hunt.contents))
-        banks = {bank for bank, number in near.items() if number > most}
-        if banks:
-            would = self._would_act(hunt_id, banks, most, stopping)
-            if would is None:
-                return False
-            banks = {bank for bank, number in would.items() if number > most}
+            contents = _contents(session) if hunt.late else hunt.contents
+        ended, would, left = self._would_move(hunt_id, contents, stopping)
+        if not ended:
+            return False
         with self._sessions.begin() as session:
             hunt = session.get_one(RetroHunt, hunt_id, with_for_update=True)
+            if hunt.state != HuntState.COLLECTING:
+                return True
+            # Not whole: it was too much already before all was read.
+            too_much = (would > left or not hunt.whole) and not hunt.decided_by
             hunt.counts = near
-            hunt.content_id = 0
-            hunt.state = HuntState.STOPPED if banks else HuntState.ACTING
-        if banks:
-            log.error(
-                "retro_hunt_stopped", hunt=hunt_id, banks=sorted(banks), contents=hunt.contents, most=most
-            )
+            hunt.would_move = would
+            if hunt.whole:
+                hunt.content_id = 0
+            hunt.state = HuntState.STOPPED if too_much else HuntState.ACTING
+        if too_much:
+            log.error("retro_hunt_stopped", hunt=hunt_id, banks=sorted(near), would_move=would, left=left)
         return True
 
-    def _would_act(self, hunt_id: int, banks: set[str], most: int, stopping: Stopping) -> Counter[str] | None:
-        """By bank, how many contents would be held or flagged; counts until one bank is over `most`. None: stopped."""
-        counted: Counter[str] = Counter()
+    def _would_move(self, hunt_id: int, contents: int, stopping: Stopping) -> tuple[bool, int, int]:
+        """Whether it was counted, how many uploads would move, and how many may; counts until they are too many."""
+        with self._sessions() as session:
+            most = max(FLOOR, int(self._settings.policy.retro_most_share * contents))
+            left = most - moved_lately(session)
+            near = select(RetroHit.content_id).where(RetroHit.hunt_id == hunt_id)
+            query = select(func.count()).select_from(Upload).where(Upload.content_id.in_(near), MOVABLE)
+            number = session.scalars(query).one()
+        if number <= left:
+            return True, number, left
+        would = 0
         for content_id, entry_ids in _near(self._sessions, hunt_id):
             if stopping():
-                return None
+                return False, would, left
             with self._sessions() as session:
-                if not is_clear(session, content_id):
-                    continue
-                content = session.get_one(Content, content_id)
-                index = few(entry_ids, 0)(session)
-                judged = judge(session, self._settings, content, index)
-            if judged.acts:
-                counted.update(
-                    {
-                        match.bank
-                        for match in judged.outcome.matches
-                        if match.bank in banks and match.effect is not Effect.SHADOW
-                    }
-                )
-            if any(number > most for number in counted.values()):
+                would += self._moves(session, content_id, entry_ids)
+            if would > left:
                 break
-        return counted
+        return True, would, left
+
+    def _moves(self, session: Session, content_id: int, entry_ids: list[int]) -> int:
+        """How many uploads of a content would move; all of them when that can't be told."""
+        number = served(session, content_id)
+        try:
+            content = session.get_one(Content, content_id)
+            index = few(entry_ids, 0)(session)
+            return number if number and judge(session, self._settings, content, index).acts else 0
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as fault:  # noqa: BLE001 (one content must not end every round at the same place)
+            log.error("retro_content_failed", content=content_id, fault=type(fault).__name__)
+            return number
 
     def _act(self, hunt_id: int, stopping: Stopping) -> bool:
         with self._sessions() as session:
@@ -200,26 +219,58 @@ class Hunter:
         if hunt.state != HuntState.ACTING:
             return True
         for content_id, entry_ids in _near(self._sessions, hunt_id, after=hunt.content_id):
-            if stopping():
-                return False
-            with self._sessions.begin() as session:
-                moved = act(session, self._settings, content_id, few(entry_ids, hunt.epoch))
-                row = session.get_one(RetroHunt, hunt_id, with_for_update=True)
-                row.content_id = content_id
-                row.moved += moved
+            more = True
+            while more:
+                if stopping():
+                    return False
+                going, more = self._act_on(hunt_id, content_id, entry_ids)
+                if not going:
+                    return True
         with self._sessions.begin() as session:
             row = session.get_one(RetroHunt, hunt_id, with_for_update=True)
+            if row.state != HuntState.ACTING:
+                return True
             finish(session, row, HuntState.DONE)
-        log.info("retro_hunt_done", hunt=hunt_id, entries=row.entries, contents=row.contents, moved=row.moved)
+        log.info(
+            "retro_hunt_done",
+            hunt=hunt_id,
+            entries=row.entries,
+            contents=row.contents,
+            moved=row.moved,
+            failed=row.failed,
+        )
         return True
 
+    def _act_on(self, hunt_id: int, content_id: int, entry_ids: list[int]) -> tuple[bool, bool]:
+        """One transaction on one content: whether the hunt goes on, and whether the content has more uploads."""
+        try:
+            with self._sessions.begin() as session:
+                row = session.get_one(RetroHunt, hunt_id, with_for_update=True)
+                if row.state != HuntState.ACTING:
+                    # A person has rejected it.
+                    return False, False
+                acted = act(session, self._settings, content_id, few(entry_ids, row.epoch))
+                row.moved += acted.moved
+                if acted.moved and not row.decided_by:
+                    count_moved(session, acted.moved)
+                if not acted.more:
+                    row.content_id = content_id
+                return True, acted.more
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as fault:  # noqa: BLE001 (one content must not end every round at the same place)
+            log.error("retro_content_failed", hunt=hunt_id, content=content_id, fault=type(fault).__name__)
+        with self._sessions.begin() as session:
+            row = session.get_one(RetroHunt, hunt_id, with_for_update=True)
+            row.content_id = content_id
+            row.failed += 1
+        return True, False
 
-_LATE = text(
-    "SELECT DISTINCT content_id FROM ledger"
-    " WHERE added_in >= pg_snapshot_xmin(CAST(:seen AS pg_snapshot))"
-    " AND NOT pg_visible_in_snapshot(added_in, CAST(:seen AS pg_snapshot))"
-    " AND index_epoch < :hunted ORDER BY content_id"
-)
+
+def _contents(session: Session) -> int:
+    """How many contents the ledger had when a hunt last read all of it."""
+    query = select(RetroHunt.contents).where(RetroHunt.whole, ~RetroHunt.late)
+    return session.scalar(query.order_by(RetroHunt.id.desc()).limit(1)) or 0
 
 
 def _by_bank(session: Session, hunt_id: int) -> dict[str, int]:

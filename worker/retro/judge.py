@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from bank_sync.bank import entries_by_id
@@ -21,11 +21,18 @@ from worker.pipeline import RETRO, write_outcome
 from worker.retro.entries import FewEntries
 from worker.store import contents, floods, ledger
 from worker.store.models import Content, Upload
+from worker.withdrawals import REASON as WITHDRAWN
 
 ACTOR = "retro"
 
 _FRAME_STEP = 1.0
 """Seconds that the last frame of a film stands for: the ledger has one a second."""
+
+AT_ONCE = 50
+"""Uploads of one content moved in a transaction; between two the flood breaker is heard."""
+
+MOVABLE = or_(Upload.state == State.CLEAR, and_(Upload.state == State.RELEASED, Upload.reason == WITHDRAWN))
+"""SQL: a hunt may move the upload. What a withdrawal released no person has looked at; what a person released stays."""
 
 IndexOf = Callable[[Session], SignalIndex]
 """The index that a content is judged by, built within the transaction that judges."""
@@ -66,49 +73,62 @@ def judge(session: Session, settings: Settings, content: Content, index: SignalI
     return Judged(media, outcome)
 
 
-def act(session: Session, settings: Settings, content_id: int, index_of: IndexOf) -> int:
-    """Judges a content and moves all its clear uploads accordingly; how many moved. The caller commits.
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """How many uploads moved, and whether there may be more of the content."""
 
-    Nothing to do is a result: everything may have changed since the content came near. Done twice, the second finds no
-    upload that is clear.
+    moved: int
+    more: bool
+
+
+def act(
+    session: Session, settings: Settings, content_id: int, index_of: IndexOf, most: int = AT_ONCE
+) -> Acted:
+    """Judges a content and moves up to `most` of its uploads accordingly. The caller commits, and comes again for more.
+
+    Each time the content is judged anew: what the flood breaker or a person has said meanwhile counts for the rest.
+    Nothing to do is a result: everything may have changed since the content came near. Done twice, the second finds
+    no upload that is served.
     """
     content = session.get(Content, content_id, with_for_update=True)
-    if content is None:
-        return 0
-    uploads = session.scalars(
-        select(Upload)
-        .where(Upload.content_id == content_id, Upload.state == State.CLEAR)
-        .order_by(Upload.id)
-        .with_for_update()
-    ).all()
-    if all(upload.deleted_at is not None for upload in uploads):
-        return 0
+    if content is None or not served(session, content_id):
+        return Acted(0, more=False)
     index = index_of(session)
     judged = judge(session, settings, content, index)
     outcome = judged.outcome
     if not outcome.matches:
-        return 0
+        return Acted(0, more=False)
     contents.record_matches(session, content, outcome.matches, index.number)
     if not judged.acts:
-        for upload in uploads:
-            # As a scan says it of an upload that stays clear.
-            upload.reason = f"{RETRO}{outcome.reason}"
-        return 0
+        # As a scan says it of an upload that stays clear.
+        session.execute(
+            update(Upload)
+            .where(Upload.content_id == content_id, Upload.state == State.CLEAR)
+            .values(reason=f"{RETRO}{outcome.reason}")
+        )
+        return Acted(0, more=False)
+    uploads = session.scalars(
+        select(Upload)
+        .where(Upload.content_id == content_id, MOVABLE)
+        .order_by(Upload.id)
+        .limit(most)
+        .with_for_update()
+    ).all()
     for upload in uploads:
         write_outcome(
             session, settings, upload, content, judged.media, outcome, index.number, actor=ACTOR, retro=True
         )
-    return len(uploads)
+    return Acted(len(uploads), more=len(uploads) == most)
 
 
-def is_clear(session: Session, content_id: int) -> bool:
-    """Whether an upload of the content is served as clear, and not deleted by somebody."""
-    number = session.scalar(
-        select(func.count())
-        .select_from(Upload)
-        .where(Upload.content_id == content_id, Upload.state == State.CLEAR, Upload.deleted_at.is_(None))
-    )
-    return bool(number)
+def served(session: Session, content_id: int) -> int:
+    """How many uploads of a content a hunt may move; 0 when somebody has deleted all of them."""
+    total, there = session.execute(
+        select(func.count(), func.count().filter(Upload.deleted_at.is_(None))).where(
+            Upload.content_id == content_id, MOVABLE
+        )
+    ).one()
+    return int(total) if there else 0
 
 
 def _rebuilt(session: Session, content: Content) -> HashedMedia:

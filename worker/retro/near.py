@@ -7,6 +7,7 @@ speed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
@@ -25,6 +26,11 @@ except ImportError:
 else:
     compiled = _near
 
+MOST_PAIRS = 2**18
+"""Pairs found in one call: 6 MB, also where everything is alike."""
+
+_AT_ONCE = 8192
+_NO_LIMIT = 2**62
 _CLASSES = 4
 _WIDTHS = (13, 13, 13, 13, 12) * _CLASSES
 """Bits of each chunk, five a class of bits."""
@@ -47,18 +53,40 @@ class FormsIndex:
 
     def search(self, queries: Hashes) -> tuple[Integers, Integers]:
         """The near pairs, each once: rows of `queries`, uint8[m, 32], and rows of the hashes it was made of."""
+        found = list(self.parts(queries))
+        nothing = np.empty(0, dtype=np.int64)
+        return (
+            np.concatenate([nothing, *(part[0] for part in found)]),
+            np.concatenate([nothing, *(part[1] for part in found)]),
+        )
+
+    def parts(
+        self, queries: Hashes, radius: int | None = None, most: int = MOST_PAIRS
+    ) -> Iterator[tuple[Integers, Integers]]:
+        """The same in parts of about `most` pairs, or of one query with more; within a smaller radius if given."""
         check(queries)
+        within = self._radius if radius is None else min(radius, self._radius)
+        waiting = [
+            (begin, min(begin + _AT_ONCE, len(queries))) for begin in range(0, len(queries), _AT_ONCE)
+        ][::-1]
+        while waiting:
+            begin, end = waiting.pop()
+            pairs = self._pairs(queries[begin:end], within, most if end - begin > 1 else _NO_LIMIT)
+            if pairs is None:
+                middle = (begin + end) // 2
+                waiting += [(middle, end), (begin, middle)]
+            elif len(pairs):
+                yield begin + pairs[:, 0], pairs[:, 1]
+
+    def _pairs(self, queries: Hashes, radius: int, most: int) -> Integers | None:
+        """Query and hash of each near pair, each once; None where there are more than `most`."""
         if self._forms is not None:
-            found = self._forms.search(queries, self._radius)
-            pairs = np.stack([found.query, found.row // FORMS], axis=1)
-        else:
-            raw = compiled.search(
-                self._classes, self._offsets, self._rows, np.ascontiguousarray(queries), self._radius
-            )
-            pairs = np.frombuffer(raw, dtype=np.uint32).reshape(-1, 2).astype(np.int64)
-            pairs[:, 1] //= 2
-        pairs = np.unique(pairs, axis=0)
-        return pairs[:, 0], pairs[:, 1]
+            found = self._forms.search(queries, radius)
+            return np.unique(np.stack([found.query, found.row // FORMS], axis=1), axis=0)
+        raw = compiled.search(
+            self._classes, self._offsets, self._rows, np.ascontiguousarray(queries), radius, most
+        )
+        return None if raw is None else np.frombuffer(raw, dtype=np.uint32).reshape(-1, 2).astype(np.int64)
 
 
 def _buckets(

@@ -19,8 +19,8 @@ from config.database import Sessions
 from config.errors import HashwardenError
 from config.policy import PolicySettings
 from worker import outbox
-from worker.act import PURGED, PURGING
-from worker.domain import Effect, Kind, Lane, State, Verdict
+from worker.act import PURGING
+from worker.domain import PURGED, Effect, Kind, Lane, State, Verdict
 from worker.store import contents
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 from worker.store.transitions import ALLOWED, transition

@@ -8,15 +8,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from config.policy import FloodSettings
 from worker.domain import ObjectRef
-from worker.store.models import Demotion, EntryHit
+from worker.store.models import Demotion, EntryHit, Timestamp
 
 
 def uploader_digest(ref: ObjectRef, pattern: str) -> bytes:
@@ -41,16 +41,24 @@ def demoted(session: Session, entry_ids: Collection[int]) -> frozenset[int]:
 
 
 def count_holds(
-    session: Session, holds: Iterable[tuple[int, str]], uploader: bytes, settings: FloodSettings
+    session: Session,
+    holds: Iterable[tuple[int, str]],
+    uploader: bytes,
+    settings: FloodSettings,
+    at: datetime | None = None,
 ) -> list[Demotion]:
-    """Counts one uploader for each (entry id, bank) that holds; returns the demotions that this one tripped."""
+    """Counts one uploader for each (entry id, bank) that holds; returns the demotions that this one tripped.
+
+    `at` is when the upload came, if not now: the uploads of half a year that a hunt holds at once are no flood.
+    """
+    came = func.clock_timestamp() if at is None else literal(at, Timestamp)
     tripped = []
     for entry_id, bank in holds:
         session.execute(
             insert(EntryHit)
-            .values(entry_id=entry_id, uploader=uploader)
+            .values(entry_id=entry_id, uploader=uploader, at=came)
             .on_conflict_do_update(
-                index_elements=["entry_id", "uploader"], set_={"at": func.clock_timestamp()}
+                index_elements=["entry_id", "uploader"], set_={"at": func.greatest(EntryHit.at, came)}
             )
         )
         uploaders = session.scalar(

@@ -7,12 +7,12 @@ A hunt goes collecting, acting, done; one that would move too much stops and wai
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, ForeignKey, Identity, Index, SmallInteger, Text, delete, func, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from config.database import Base
@@ -50,6 +50,12 @@ class RetroMark(Base):
     """The epoch of the newest hunt: what comes into the ledger and was compared with an older one is judged again."""
     ledger_snapshot: Mapped[str] = mapped_column(Text)
     """pg_snapshot of the ledger's rows that were looked at for that."""
+    late_until: Mapped[str | None] = mapped_column(Text)
+    """pg_snapshot of the rows that are being looked at now; NULL between two looks."""
+    late_after: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Of those, contents up to this one are judged."""
+    confirmed_at: Mapped[datetime] = mapped_column(Timestamp)
+    """When the epoch equalled the database whose changes `snapshot` tells: outlives a restored database."""
     at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.clock_timestamp())
 
 
@@ -61,6 +67,8 @@ class RetroHunt(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     state: Mapped[HuntState] = mapped_column(Text)
+    late: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Whether it is of uploads whose scan ended behind an earlier hunt, and has no entries of its own."""
     epoch: Mapped[int] = mapped_column(BigInteger)
     from_snapshot: Mapped[str] = mapped_column(Text)
     to_snapshot: Mapped[str] = mapped_column(Text)
@@ -68,6 +76,8 @@ class RetroHunt(Base):
     """Bank entries that began to match in between."""
     after_entry: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     """Entries up to this id are collected; many are searched in several passes."""
+    after_frame: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Frames of the entry `after_entry` that are collected, when not all of them are; else 0."""
     day: Mapped[date | None]
     content_id: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     """How far the pass has come; while acting, up to which content it has acted."""
@@ -75,8 +85,14 @@ class RetroHunt(Base):
     """Contents of the ledger when it was read: what the blast radius is a share of."""
     counts: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict, server_default="{}")
     """By bank, the contents that came near its new entries."""
+    whole: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Whether all was collected: one that is sure to be stopped is stopped before."""
+    would_move: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Uploads that it would hold or flag when it was checked; counted until they were too many."""
     moved: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     """Uploads that it has held or flagged."""
+    failed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Contents that it passed over because judging them failed."""
     started_at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.clock_timestamp())
     finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
     decided_by: Mapped[str] = mapped_column(Text, default="", server_default="")
@@ -92,19 +108,63 @@ class RetroHit(Base):
     entry_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
 
 
-def approve(session: Session, hunt_id: int, *, actor: str) -> None:
-    """Lets a stopped hunt act. Raises HuntError."""
-    hunt = _stopped(session, hunt_id)
-    hunt.state = HuntState.ACTING
-    hunt.content_id = 0
+class RetroRejected(Base):
+    """A bank entry that came near in a hunt that a person rejected: no later hunt acts on it."""
+
+    __tablename__ = "retro_rejected"
+
+    entry_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+class RetroMoved(Base):
+    """Uploads that hunts moved in one hour without a person's word: many small hunts are one large one."""
+
+    __tablename__ = "retro_moved"
+
+    hour: Mapped[datetime] = mapped_column(Timestamp, primary_key=True)
+    uploads: Mapped[int] = mapped_column(BigInteger)
+
+
+def approve(session: Session, hunt_id: int, *, actor: str, ledger_enabled: bool = True) -> HuntState:
+    """Lets a stopped hunt act, or first collect to its end; which of them. Raises HuntError."""
+    if not ledger_enabled:
+        raise HuntError(
+            f"Hunt {hunt_id} can't act: the ledger is off.",
+            next_step="Set HASHWARDEN_LEDGER__ENABLED=true, then approve it; or reject it.",
+        )
+    hunt = _locked(session, hunt_id, (HuntState.STOPPED,), "Only a stopped hunt is approved")
+    hunt.state = HuntState.ACTING if hunt.whole else HuntState.COLLECTING
     hunt.decided_by = actor
+    return hunt.state
 
 
 def reject(session: Session, hunt_id: int, *, actor: str) -> None:
-    """Ends a stopped hunt without an effect. Raises HuntError."""
-    hunt = _stopped(session, hunt_id)
+    """Ends a hunt; what it has moved stays as it is, and what came near it is not hunted again. Raises HuntError."""
+    hunt = _locked(
+        session, hunt_id, (HuntState.STOPPED, *ACTIVE), "Only a hunt that has not ended is rejected"
+    )
     hunt.decided_by = actor
+    near = select(RetroHit.entry_id).where(RetroHit.hunt_id == hunt_id).distinct()
+    session.execute(insert(RetroRejected).from_select(["entry_id"], near).on_conflict_do_nothing())
     finish(session, hunt, HuntState.REJECTED)
+
+
+def count_moved(session: Session, uploads: int) -> None:
+    """Counts uploads as moved in this hour."""
+    hour = func.date_trunc("hour", func.clock_timestamp())
+    statement = insert(RetroMoved).values(hour=hour, uploads=uploads)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["hour"], set_={"uploads": RetroMoved.uploads + statement.excluded.uploads}
+        )
+    )
+
+
+def moved_lately(session: Session) -> int:
+    """Uploads that hunts moved in the last 24 hours, and in what is left of the hour before."""
+    since = func.date_trunc("hour", func.clock_timestamp() - timedelta(days=1))
+    query = select(func.coalesce(func.sum(RetroMoved.uploads), 0)).where(RetroMoved.hour >= since)
+    return int(session.scalars(query).one())
 
 
 def finish(session: Session, hunt: RetroHunt, state: HuntState) -> None:
@@ -112,6 +172,8 @@ def finish(session: Session, hunt: RetroHunt, state: HuntState) -> None:
     hunt.state = state
     hunt.finished_at = func.clock_timestamp()
     session.execute(delete(RetroHit).where(RetroHit.hunt_id == hunt.id))
+    old = func.clock_timestamp() - timedelta(days=2)
+    session.execute(delete(RetroMoved).where(RetroMoved.hour < old))
 
 
 def list_hunts(
@@ -122,13 +184,13 @@ def list_hunts(
     return list(session.scalars(query))
 
 
-def _stopped(session: Session, hunt_id: int) -> RetroHunt:
-    hunt = session.get(RetroHunt, hunt_id, with_for_update=True)
+def _locked(session: Session, hunt_id: int, states: Collection[HuntState], rule: str) -> RetroHunt:
+    hunt = session.get(RetroHunt, hunt_id, with_for_update=True, populate_existing=True)
     if hunt is None:
         raise HuntError(f"There is no hunt {hunt_id}.", next_step="`hashwarden retro status` lists them.")
-    if hunt.state != HuntState.STOPPED:
+    if hunt.state not in states:
         raise HuntError(
             f"Hunt {hunt_id} is {hunt.state} and does not wait for a person.",
-            next_step="Only a stopped hunt is approved or rejected; `hashwarden retro status` lists them.",
+            next_step=f"{rule}; `hashwarden retro status` lists them.",
         )
     return hunt

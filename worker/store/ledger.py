@@ -31,8 +31,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from bank_sync import locks
 from bank_sync.bank import TransactionId
 from bank_sync.loaded import MIN_FRAME_QUALITY
+from bank_sync.signals import PDQ
 from config.database import Base, Sessions
-from worker.domain import HashedMedia, Kind, ViewHash
+from worker.domain import PURGED, HashedMedia, Kind, ViewHash
 from worker.store.models import Content, Upload
 
 log = structlog.get_logger()
@@ -59,7 +60,8 @@ class LedgerRow(Base):
     quality: Mapped[int] = mapped_column(SmallInteger)
     frame_time: Mapped[float | None] = mapped_column(REAL)
     index_epoch: Mapped[int] = mapped_column(BigInteger)
-    """The epoch that it was compared with when it was cleared."""
+    """The epoch whose content it was compared with when it was cleared: that rolled back to, not the roll-back; 0 when
+    that tells nothing of the hunts since."""
     added_in: Mapped[str] = mapped_column(TransactionId, server_default=func.pg_current_xact_id(), index=True)
 
 
@@ -88,9 +90,12 @@ def keep(session: Session, content: Content, media: HashedMedia, index_epoch: in
 
     The caller has locked the content and commits.
     """
+    _put(session, content, worth_keeping(media), index_epoch)
+
+
+def _put(session: Session, content: Content, kept: tuple[ViewHash, ...], index_epoch: int) -> None:
     today = _today(session)
     forget(session, content)
-    kept = worth_keeping(media)
     if not kept:
         return
     if not _is_made(session, today):
@@ -132,14 +137,40 @@ def forget(session: Session, content: Content) -> bool:
     return found
 
 
-def forget_all(session: Session) -> None:
-    """Empties the ledger; the contents' marks of a day that is empty mean nothing."""
-    for partition in partitions(session):
-        session.execute(text(f'DROP TABLE "{partition.table}"'))
+def keep_fingerprint(session: Session, content: Content) -> None:
+    """Puts a content into the ledger that matched first and was cleared by a withdrawal: by what its review kept.
+
+    No hunt has seen it, so it counts as compared with nothing. The caller has locked the content and commits.
+    """
+    found = tuple(
+        ViewHash(bytes.fromhex(each["hash"]), each["quality"], "", each["time"])
+        for each in content.fingerprint or []
+        if each["signal_type"] == PDQ or each["quality"] >= MIN_FRAME_QUALITY
+    )
+    _put(session, content, found, 0)
+
+
+def forget_all(sessions: Sessions, *, tries: int = 30) -> None:
+    """Empties the ledger, a day at a time; the contents' marks of a day that is empty mean nothing.
+
+    A hunt that reads a day keeps its table: whoever wants to write waits a moment at most, and this tries again.
+    Raises OperationalError when a table can't be had.
+    """
+    with sessions() as session:
+        days = partitions(session)
+    for partition in days:
+        for attempt in range(1, tries + 1):
+            try:
+                _drop(sessions, partition)
+            except OperationalError:
+                if attempt == tries:
+                    raise
+            else:
+                break
 
 
 def forget_deleted(session: Session, content_id: int) -> None:
-    """Deletes what the ledger holds of a content all of whose uploads somebody has deleted.
+    """Deletes what the ledger holds of a content all of whose uploads are deleted, by somebody or by a removal.
 
     Takes no lock of the content: a scan of the same bytes that ends meanwhile puts rows of its own in after this.
     """
@@ -147,7 +178,11 @@ def forget_deleted(session: Session, content_id: int) -> None:
     if day is None:
         return
     session.flush()
-    there = exists().where(Upload.content_id == content_id, Upload.deleted_at.is_(None))
+    there = exists().where(
+        Upload.content_id == content_id,
+        Upload.deleted_at.is_(None),
+        Upload.access_applied != PURGED,
+    )
     session.execute(delete(LedgerRow).where(LedgerRow.day == day, LedgerRow.content_id == content_id, ~there))
 
 
@@ -163,13 +198,17 @@ def maintain(sessions: Sessions, days: int, *, enabled: bool) -> None:
         old = [each for each in partitions(session) if each.day < today - timedelta(days=days)]
     for partition in old:
         try:
-            with sessions.begin() as session:
-                session.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'"))
-                session.execute(text(f'DROP TABLE IF EXISTS "{partition.table}"'))
+            _drop(sessions, partition)
         except OperationalError:
             log.info("ledger_drop_later", day=partition.day.isoformat())
         else:
             log.info("ledger_dropped", day=partition.day.isoformat())
+
+
+def _drop(sessions: Sessions, partition: Partition) -> None:
+    with sessions.begin() as session:
+        session.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'"))
+        session.execute(text(f'DROP TABLE IF EXISTS "{partition.table}"'))
 
 
 def make_partitions(session: Session, days: Iterable[date]) -> None:

@@ -67,3 +67,31 @@ def test_nothing_is_near_nothing(plain: bool) -> None:
     some = np.zeros((2, 32), dtype=np.uint8)
     assert pairs(FormsIndex(nothing, 40, plain=plain), some) == set()
     assert pairs(FormsIndex(some, 40, plain=plain), nothing) == set()
+
+
+def test_a_pair_that_is_alike_is_kept_once_and_parts_are_bounded(plain: bool) -> None:
+    rng = np.random.default_rng(7)
+    one = rng.integers(0, 256, (1, 32), dtype=np.uint8)
+    hashes, queries = np.repeat(one, 40, axis=0), np.repeat(one, 300, axis=0)
+    index = FormsIndex(hashes, 40, plain=plain)
+    expected = {(query, row) for query in range(300) for row in range(40)}
+    assert pairs(index, queries) == expected
+    if plain:
+        return
+    raw = near.compiled.search(index._classes, index._offsets, index._rows, queries, 40, 2**62)
+    assert len(raw) == 8 * len(expected), "not once a chunk"
+    sizes = [len(rows) for _, rows in index.parts(queries, most=1000)]
+    assert sum(sizes) == len(expected)
+    assert max(sizes) <= 1000
+    assert [len(rows) for _, rows in index.parts(queries[:3], most=10)] == [40, 40, 40], (
+        "one query is not cut"
+    )
+
+
+def test_a_smaller_radius_finds_no_more_than_it_says(plain: bool) -> None:
+    rng = np.random.default_rng(8)
+    hashes = rng.integers(0, 256, (5, 32), dtype=np.uint8)
+    index = FormsIndex(hashes, 40, plain=plain)
+    assert [part for part in index.parts(away(hashes, 21, rng), 20) if len(part[0])] == []
+    (found,) = index.parts(away(hashes, 20, rng), 20)
+    assert found[0].tolist() == list(range(5))

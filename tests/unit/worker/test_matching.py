@@ -28,7 +28,7 @@ class Hit:
 class PlainIndex:
     """Every stored hash compared with every query: slow and surely right."""
 
-    number = 1
+    number = holds = 1
     size = 0
 
     def __init__(self, stored: Mapping[int, bytes], md5s: Mapping[bytes, list[int]] | None = None) -> None:

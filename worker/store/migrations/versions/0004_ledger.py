@@ -39,6 +39,9 @@ def upgrade() -> None:
         sa.Column("snapshot", sa.Text(), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("ledger_snapshot", sa.Text(), nullable=False),
+        sa.Column("late_until", sa.Text(), nullable=True),
+        sa.Column("late_after", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_retro_mark")),
     )
@@ -46,16 +49,21 @@ def upgrade() -> None:
         "retro_hunts",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("late", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("from_snapshot", sa.Text(), nullable=False),
         sa.Column("to_snapshot", sa.Text(), nullable=False),
         sa.Column("entries", sa.BigInteger(), nullable=False),
         sa.Column("after_entry", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("after_frame", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("day", sa.Date(), nullable=True),
         sa.Column("content_id", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("contents", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("counts", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
+        sa.Column("whole", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("would_move", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("moved", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("failed", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("decided_by", sa.Text(), server_default="", nullable=False),
@@ -74,6 +82,17 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("hunt_id", "content_id", "entry_id", name=op.f("pk_retro_hits")),
+    )
+    op.create_table(
+        "retro_rejected",
+        sa.Column("entry_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("entry_id", name=op.f("pk_retro_rejected")),
+    )
+    op.create_table(
+        "retro_moved",
+        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("uploads", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hour", name=op.f("pk_retro_moved")),
     )
     op.add_column("contents", sa.Column("ledger_day", sa.Date(), nullable=True))
     op.create_index("ix_contents_md5", "contents", ["md5"], unique=False)
