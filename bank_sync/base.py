@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -31,7 +31,7 @@ _ROW = struct.Struct(">hiqi")
 """What comes before the signal: the number of fields, 8, the entry id, the signal's length."""
 
 
-def build_base(connection: Connection, folder: Path, banks: Collection[str] | None, *, buckets: bool) -> Base:
+def build_base(connection: Connection, folder: Path, *, buckets: bool) -> Base:
     """Writes the files of a base into `folder`, named as in BASE_WIDTHS, and returns what a manifest says of it.
 
     Reads what the connection's transaction sees, for some statements; who is not in REPEATABLE READ may find rows in
@@ -50,13 +50,13 @@ def build_base(connection: Connection, folder: Path, banks: Collection[str] | No
             if not name.endswith(("offsets", "rows"))
         }
         for signal_type, width in ((PDQ, PDQ_BYTES), (VIDEO_MD5, MD5_BYTES)):
-            for entries, signals in _fixed_rows(connection, signal_type, width, banks):
+            for entries, signals in _fixed_rows(connection, signal_type, width):
                 writers[f"{signal_type}.entries"].write(entries.astype("<i8").tobytes())
                 writers[f"{signal_type}.hashes"].write(signals)
                 counts[signal_type] += len(entries)
                 last_entry = max(last_entry, int(entries.max(initial=0)))
             counts["entries"] += counts[signal_type]
-        for entry_id, signal in _rows(connection, VPDQ, banks):
+        for entry_id, signal in _rows(connection, VPDQ):
             rows = frame_rows(signal)
             counts["entries"] += bool(rows)
             last_entry = max(last_entry, entry_id)
@@ -71,7 +71,6 @@ def build_base(connection: Connection, folder: Path, banks: Collection[str] | No
             files[f"{name}.{part}"] = file
     return {
         "snapshot": snapshot,
-        "banks": None if banks is None else sorted(banks),
         "buckets": buckets,
         "last_entry": last_entry,
         "built_at": built_at.isoformat() if built_at else "",
@@ -139,14 +138,14 @@ def described(path: Path) -> File:
 
 
 def _fixed_rows(
-    connection: Connection, signal_type: str, width: int, banks: Collection[str] | None
+    connection: Connection, signal_type: str, width: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], bytes]]:
     """Entry ids and signals of one length, many rows at a time."""
     row = np.dtype(
         [("fields", ">i2"), ("eight", ">i4"), ("id", ">i8"), ("length", ">i4"), ("signal", f"V{width}")]
     )
     rest = b""
-    for block in _copied(connection, signal_type, banks):
+    for block in _copied(connection, signal_type):
         block = rest + block
         whole = len(block) // row.itemsize
         rows = np.frombuffer(block, dtype=row, count=whole)
@@ -158,12 +157,10 @@ def _fixed_rows(
         raise _unreadable(signal_type)
 
 
-def _rows(
-    connection: Connection, signal_type: str, banks: Collection[str] | None
-) -> Iterator[tuple[int, bytes]]:
+def _rows(connection: Connection, signal_type: str) -> Iterator[tuple[int, bytes]]:
     """Entry ids and signals of any length, one by one."""
     rest = b""
-    for block in _copied(connection, signal_type, banks):
+    for block in _copied(connection, signal_type):
         rest += block
         at = 0
         while len(rest) >= at + _ROW.size:
@@ -180,13 +177,12 @@ def _rows(
         raise _unreadable(signal_type)
 
 
-def _copied(connection: Connection, signal_type: str, banks: Collection[str] | None) -> Iterator[bytes]:
+def _copied(connection: Connection, signal_type: str) -> Iterator[bytes]:
     """The rows of a binary COPY of the live entries of one type, a megabyte or so at a time."""
     # PostgreSQL orders bytea byte by byte, as the exact index needs it.
     order = "signal, id" if signal_type == VIDEO_MD5 else "id"
-    wanted = "" if banks is None else "AND bank = ANY(%(banks)s)"
     query = (
-        f"COPY (SELECT id, signal FROM bank_entries WHERE live AND signal_type = %(type)s {wanted} "  # noqa: S608
+        f"COPY (SELECT id, signal FROM bank_entries WHERE live AND signal_type = %(type)s "  # noqa: S608
         f"ORDER BY {order}) TO STDOUT (FORMAT BINARY)"
     )
     driver: Any = connection.connection.driver_connection
@@ -195,7 +191,7 @@ def _copied(connection: Connection, signal_type: str, banks: Collection[str] | N
     size = 0
     with (
         driver.cursor() as cursor,
-        cursor.copy(query, {"type": signal_type, "banks": list(banks or ())}) as copy,
+        cursor.copy(query, {"type": signal_type}) as copy,
     ):
         for part in copy:
             parts.append(bytes(part))

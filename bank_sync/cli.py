@@ -27,7 +27,7 @@ from bank_sync.exchanges.protocol import ExchangeError
 from bank_sync.imports import import_file
 from bank_sync.opened import verify_epoch
 from bank_sync.progress import shown
-from bank_sync.sync import SyncReport, compaction_of, enabled_banks, publish_changes, replica_of, sync_banks
+from bank_sync.sync import SyncReport, compaction_of, publish_changes, replica_of, sync_banks
 from config.database import Sessions, database_errors, make_engine, make_sessions
 from config.settings import Settings, load_settings
 
@@ -185,7 +185,6 @@ def publish_command() -> None:
             session,
             settings.epochs_dir,
             keep=settings.index.keep,
-            banks=enabled_banks(settings),
             buckets=settings.index.engine == "auto",
             replica=replica_of(settings),
         )

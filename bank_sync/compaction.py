@@ -5,7 +5,6 @@ It may be killed at any point: until the pointer moves nothing has happened, and
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -52,7 +51,6 @@ class Compaction:
         *,
         after: float,
         keep: int = 3,
-        banks: Collection[str] | None = None,
         buckets: bool = True,
         replica: Replica | None = None,
     ) -> None:
@@ -60,7 +58,6 @@ class Compaction:
         self._folder = folder
         self._after = timedelta(seconds=after)
         self._keep = keep
-        self._banks = banks
         self._buckets = buckets
         self._replica = replica
         self._verified: str | None = None
@@ -118,7 +115,7 @@ class Compaction:
             stack.enter_context(epoch_files.disk_faults(folder))
             engine = self._sessions.kw["bind"].execution_options(isolation_level="REPEATABLE READ")
             with engine.connect() as connection, connection.begin():
-                base = build_base(connection, building, self._banks, buckets=self._buckets)
+                base = build_base(connection, building, buckets=self._buckets)
             if self._replica is not None:
                 self._replica.push_files(building, base["files"], names=True)
             with self._sessions.begin() as session:
@@ -138,7 +135,7 @@ class Compaction:
             ):
                 return None
             snapshot = session_snapshot(session.connection())
-            changes = changes_since(session, base["snapshot"], self._banks, None) or []
+            changes = changes_since(session, base["snapshot"], None) or []
             delta = write_delta(building, base, changes)
             keep_base(folder, building, base)
             keep_delta(folder, building, delta)

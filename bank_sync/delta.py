@@ -5,13 +5,13 @@ A delta depends on these two alone: one that was lost is made up for by the next
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Select, and_, bindparam, case, exists, func, select, true
+from sqlalchemy import Select, bindparam, exists, func, select
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
@@ -51,19 +51,13 @@ def changed_since(session: Session, snapshot: str) -> bool:
     return bool(session.scalar(select(exists(_since(snapshot)))))
 
 
-def changes_since(
-    session: Session, snapshot: str, banks: Collection[str] | None, most: int | None
-) -> list[Change] | None:
+def changes_since(session: Session, snapshot: str, most: int | None) -> list[Change] | None:
     """The entries changed in transactions that the snapshot does not show, by id; None if more than `most`.
 
     One statement: all of them as of one moment.
     """
-    enabled = true() if banks is None else BankEntry.bank.in_(banks)
     query = _since(snapshot).with_only_columns(
-        BankEntry.id,
-        BankEntry.signal_type,
-        BankEntry.signal,
-        case((and_(BankEntry.live, enabled), True), else_=False).label("live"),
+        BankEntry.id, BankEntry.signal_type, BankEntry.signal, BankEntry.live
     )
     # The order keeps to the index of `changed_in`.
     rows = session.execute(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,18 +73,17 @@ def publish(
     folder: Path,
     *,
     keep: int = 3,
-    banks: Collection[str] | None = None,
     buckets: bool = True,
     replica: Replica | None = None,
 ) -> int:
     """Publishes the live entries as a new epoch with a new base and returns its number: minutes for ten million.
 
-    `banks` limits it to these banks (those that are on); None takes all. Without `buckets` the base is searched by
+    Of all banks, whoever publishes: whether a bank is on is for who matches. Without `buckets` the base is searched by
     FAISS flat alone, whatever its size. With a replica the epoch is there before it is in force here. Reads what the
     session's transaction sees, so commit first; ends no transaction, but the advisory lock it takes lasts until that
     ends. Raises EpochError and leaves the epoch in force as it was.
     """
-    return _publish(session, folder, keep, banks, buckets, replica, always=True).number
+    return _publish(session, folder, keep, buckets, replica, always=True).number
 
 
 def publish_if_changed(
@@ -92,17 +91,16 @@ def publish_if_changed(
     folder: Path,
     *,
     keep: int = 3,
-    banks: Collection[str] | None = None,
     buckets: bool = True,
     replica: Replica | None = None,
 ) -> Published:
     """Publishes only if the live entries differ from the epoch in force; else confirms that it is up to date.
 
     Reads what changed since the base was built, so a publication that was lost to a crash is made up for. The base is
-    built anew only when there is no whole epoch, other banks are on, `buckets` differs, the database was restored, or
+    built anew only when there is no whole epoch, `buckets` differs, the database was restored, or
     too much changed. After a roll-back the content that was rolled away from does not count as different.
     """
-    return _publish(session, folder, keep, banks, buckets, replica, always=False)
+    return _publish(session, folder, keep, buckets, replica, always=False)
 
 
 def is_behind(session: Session, folder: Path) -> bool:
@@ -215,7 +213,6 @@ def _publish(
     session: Session,
     folder: Path,
     keep: int,
-    banks: Collection[str] | None,
     buckets: bool,
     replica: Replica | None,
     *,
@@ -228,16 +225,16 @@ def _publish(
         # Taken before the entries are read: the epoch holds at least what this snapshot shows.
         snapshot = session_snapshot(connection)
         current = current_epoch(folder)
-        base = None if always else _base_to_keep(folder, current, banks, buckets, snapshot)
+        base = None if always else _base_to_keep(folder, current, buckets, snapshot)
         changes = None
         if base is not None:
-            changes = changes_since(session, base["snapshot"], banks, _most(base))
+            changes = changes_since(session, base["snapshot"], _most(base))
         if base is None or changes is None:
             current = None
             _forget_other_timelines(session)
-            base = build_base(connection, building, banks, buckets=buckets)
+            base = build_base(connection, building, buckets=buckets)
             keep_base(folder, building, base)
-            changes = changes_since(session, base["snapshot"], banks, None) or []
+            changes = changes_since(session, base["snapshot"], None) or []
         delta = write_delta(building, base, changes)
         if told and current is not None and content_of(base, delta) in _contents(current.manifest):
             now = session.execute(select(func.clock_timestamp())).scalar_one()
@@ -273,17 +270,14 @@ def _contents(manifest: Manifest) -> list[str]:
     return [manifest["content"], *away]
 
 
-def _base_to_keep(
-    folder: Path, current: Current | None, banks: Collection[str] | None, buckets: bool, snapshot: str
-) -> Base | None:
+def _base_to_keep(folder: Path, current: Current | None, buckets: bool, snapshot: str) -> Base | None:
     """The base to publish over, unless it has to be built anew."""
     if current is None:
         return None
     manifest = current.manifest
     base = manifest["rolled_away"]["base"] if "rolled_away" in manifest else manifest["base"]
     restored = max(map(_end, (manifest["snapshot"], base["snapshot"]))) > _end(snapshot)
-    wanted = None if banks is None else sorted(banks)
-    if restored or base["banks"] != wanted or base["buckets"] != buckets:
+    if restored or base["buckets"] != buckets:
         return None
     return base if epoch_files.whole(folder, base["files"]) else None
 

@@ -15,7 +15,7 @@ from bank_sync.index.protocol import HASH_BYTES
 from bank_sync.signals import MD5_BYTES
 from config.errors import HashwardenError
 
-FORMAT = 4
+FORMAT = 5
 
 BASE_WIDTHS = {
     "pdq.hashes": HASH_BYTES,
@@ -64,12 +64,10 @@ class File(TypedDict):
 
 
 class Base(TypedDict):
-    """The large part of an epoch, which many epochs share: every live entry at one moment."""
+    """The large part of an epoch, which many epochs share: every live entry of every bank at one moment."""
 
     snapshot: str
     """What PostgreSQL had committed (pg_snapshot): rows of entries changed later are void."""
-    banks: list[str] | None
-    """The banks whose entries it holds; None: all."""
     buckets: bool
     """Whether buckets were wanted where they are quicker."""
     last_entry: int

@@ -131,12 +131,11 @@ def enabled_banks(settings: Settings) -> list[str]:
 
 
 def publish_changes(session: Session, settings: Settings) -> Published:
-    """Publishes the banks that are on, if anything changed, as the settings say. See `publish_if_changed`."""
+    """Publishes the banks, if anything changed, as the settings say. See `publish_if_changed`."""
     return publish_if_changed(
         session,
         settings.epochs_dir,
         keep=settings.index.keep,
-        banks=enabled_banks(settings),
         buckets=settings.index.engine == "auto",
         replica=replica_of(settings),
     )
@@ -149,7 +148,6 @@ def compaction_of(sessions: Sessions, settings: Settings) -> Compaction:
         settings.epochs_dir,
         after=settings.index.compact_after,
         keep=settings.index.keep,
-        banks=enabled_banks(settings),
         buckets=settings.index.engine == "auto",
         replica=replica_of(settings),
     )

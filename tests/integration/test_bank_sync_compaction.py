@@ -58,9 +58,9 @@ def _put(sessions: Sessions, *numbers: int, status: str = "Active", bank: str = 
         upsert(session, bank, [record for number in numbers for record in _records(number, status)])
 
 
-def _publish(sessions: Sessions, folder: Path, banks: list[str] | None = None, keep: int = 3) -> int:
+def _publish(sessions: Sessions, folder: Path, keep: int = 3) -> int:
     with sessions.begin() as session:
-        return publish_if_changed(session, folder, banks=banks, keep=keep).number
+        return publish_if_changed(session, folder, keep=keep).number
 
 
 def _compact(sessions: Sessions, folder: Path, after: float = 3600, **options: bool) -> int | None:
@@ -179,31 +179,26 @@ def test_a_transaction_that_commits_behind_a_newer_one_is_published(sessions: Se
     _assert_equal(sessions, EpochReader(folder, 0))
 
 
-@pytest.mark.parametrize("cause", ["banks", "engine", "restored", "many", "damaged"])
+@pytest.mark.parametrize("cause", ["engine", "restored", "many", "damaged"])
 def test_what_a_delta_can_not_say_builds_a_new_base(
     sessions: Sessions, folder: Path, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _put(sessions, 1)
-    _put(sessions, 2, bank="other")
+    _put(sessions, 2)
     _publish(sessions, folder)
     former = _manifest(folder)["base"]["built_at"]
-    banks, buckets = None, True
-    if cause == "banks":
-        banks = ["practice"]
-    elif cause == "engine":
-        buckets = False
-    elif cause == "many":
+    if cause == "many":
         monkeypatch.setattr("bank_sync.epoch.MOST_CHANGES", (2, 0.1))
         _put(sessions, 3)
     elif cause == "damaged":
         path_of(folder, _manifest(folder)["base"]["files"]["pdq.hashes"]).unlink()
-    else:
+    elif cause == "restored":
         # As after a restore: the epoch has seen transactions that the database has not.
         monkeypatch.setattr("bank_sync.epoch.session_snapshot", lambda _connection: "5:5:")
     with sessions.begin() as session:
-        assert publish_if_changed(session, folder, banks=banks, buckets=buckets).new
+        assert publish_if_changed(session, folder, buckets=cause != "engine").new
     assert _manifest(folder)["base"]["built_at"] != former
-    assert EpochReader(folder, 0).current().counts[PDQ] == {"banks": 1, "many": 3}.get(cause, 2)
+    assert EpochReader(folder, 0).current().counts[PDQ] == 3 if cause == "many" else 2
 
 
 def test_entries_of_a_database_restored_elsewhere_do_not_fill_the_delta(
