@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Text, cast, func, select
 from bank_sync import loaded
 from bank_sync.index.buckets import bucket_lengths, build_buckets
 from bank_sync.index.protocol import HASH_BYTES
+from bank_sync.lineage import new_lineage
 from bank_sync.loaded import frame_rows
 from bank_sync.manifest import BASE_WIDTHS, Base, EpochError, File
 from bank_sync.signals import MD5_BYTES, PDQ, PDQ_BYTES, VIDEO_MD5, VPDQ
@@ -24,6 +25,7 @@ from bank_sync.signals import MD5_BYTES, PDQ, PDQ_BYTES, VIDEO_MD5, VPDQ
 FLOAT = struct.Struct("<f")
 
 _BLOCK = 2**20
+_NUMBER_BYTES = 4
 _HEADER = 19
 """Bytes before the first row of a binary COPY without extensions (PostgreSQL manual, COPY, "Binary Format")."""
 _TRAILER = b"\xff\xff"
@@ -40,12 +42,13 @@ def build_base(connection: Connection, folder: Path, *, buckets: bool) -> Base:
     """
     # Taken before the entries are read: the base holds at least what this snapshot shows.
     snapshot = session_snapshot(connection)
+    lineage = new_lineage(connection)
     built_at = connection.scalar(select(func.clock_timestamp()))
     counts = dict.fromkeys(("entries", PDQ, "frames", VIDEO_MD5), 0)
     last_entry = 0
     with ExitStack() as stack:
         writers = {
-            name: stack.enter_context(_Writer(folder / name))
+            name: stack.enter_context(Writer(folder / name))
             for name in BASE_WIDTHS
             if not name.endswith(("offsets", "rows"))
         }
@@ -71,6 +74,7 @@ def build_base(connection: Connection, folder: Path, *, buckets: bool) -> Base:
             files[f"{name}.{part}"] = file
     return {
         "snapshot": snapshot,
+        "lineage": lineage,
         "buckets": buckets,
         "last_entry": last_entry,
         "built_at": built_at.isoformat() if built_at else "",
@@ -84,7 +88,7 @@ def session_snapshot(connection: Connection) -> str:
     return str(connection.execute(select(cast(func.pg_current_snapshot(), Text))).scalar_one())
 
 
-class _Writer:
+class Writer:
     """A file that is hashed while it is written."""
 
     def __init__(self, path: Path) -> None:
@@ -117,10 +121,11 @@ def _write_buckets(folder: Path, name: str, *, wanted: bool) -> dict[str, File]:
         for path in paths.values():
             path.touch()
     else:
-        offsets, rows = (
-            np.memmap(path, dtype="<u4", mode="w+", shape=(size,))
-            for path, size in zip(paths.values(), bucket_lengths(count), strict=True)
-        )
+        for path, size in zip(paths.values(), bucket_lengths(count), strict=True):
+            with path.open("wb") as file:
+                # A full disk is an error here; found out by writing to the mapping it would kill the process.
+                os.posix_fallocate(file.fileno(), 0, size * _NUMBER_BYTES)
+        offsets, rows = (np.memmap(path, dtype="<u4", mode="r+") for path in paths.values())
         build_buckets(
             np.memmap(hashes, dtype=np.uint8, mode="r").reshape(-1, HASH_BYTES), into=(offsets, rows)
         )
@@ -151,10 +156,10 @@ def _fixed_rows(
         rows = np.frombuffer(block, dtype=row, count=whole)
         rest = block[whole * row.itemsize :]
         if ((rows["fields"] != 2) | (rows["eight"] != 8) | (rows["length"] != width)).any():
-            raise _unreadable(signal_type)
+            raise unreadable(signal_type)
         yield rows["id"].astype(np.int64), rows["signal"].tobytes()
     if rest != _TRAILER:
-        raise _unreadable(signal_type)
+        raise unreadable(signal_type)
 
 
 def _rows(connection: Connection, signal_type: str) -> Iterator[tuple[int, bytes]]:
@@ -166,7 +171,7 @@ def _rows(connection: Connection, signal_type: str) -> Iterator[tuple[int, bytes
         while len(rest) >= at + _ROW.size:
             fields, eight, entry_id, length = _ROW.unpack_from(rest, at)
             if (fields, eight) != (2, 8) or length < 0:
-                raise _unreadable(signal_type)
+                raise unreadable(signal_type)
             end = at + _ROW.size + length
             if len(rest) < end:
                 break
@@ -174,7 +179,7 @@ def _rows(connection: Connection, signal_type: str) -> Iterator[tuple[int, bytes
             at = end
         rest = rest[at:]
     if rest != _TRAILER:
-        raise _unreadable(signal_type)
+        raise unreadable(signal_type)
 
 
 def _copied(connection: Connection, signal_type: str) -> Iterator[bytes]:
@@ -203,7 +208,8 @@ def _copied(connection: Connection, signal_type: str) -> Iterator[bytes]:
     yield b"".join(parts)[skip:]
 
 
-def _unreadable(signal_type: str) -> EpochError:
+def unreadable(signal_type: str) -> EpochError:
+    """The error of an entry that has not the length of its type."""
     return EpochError(
         f"An entry of type {signal_type} in the database has a signal of a wrong length; the epoch in force stays.",
         next_step="Restore the database, or correct the entry: octet_length(signal) shows it.",

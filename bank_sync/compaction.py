@@ -14,11 +14,11 @@ import structlog
 from sqlalchemy import and_, func, update
 from sqlalchemy.orm import Session
 
-from bank_sync import epoch_files, locks
+from bank_sync import epoch_files, lineage, locks
 from bank_sync.bank import BankEntry
 from bank_sync.base import build_base, session_snapshot
 from bank_sync.delta import changes_since, visible, write_delta
-from bank_sync.epoch import Current, current_epoch, keep_base, keep_delta, publish_over
+from bank_sync.epoch import MOST_AT_ONCE, Current, current_epoch, keep_base, keep_delta, publish_over
 from bank_sync.manifest import Base, EpochError, Manifest
 from bank_sync.opened import verify_file
 from bank_sync.replica import Replica
@@ -107,7 +107,7 @@ class Compaction:
         return True
 
     def _compact(self, former: Base) -> int | None:
-        """A new base in force; None if meanwhile another took the former one's place."""
+        """A new base in force; None if meanwhile another took the former one's place, or too much changed."""
         folder = self._folder
         with ExitStack() as stack:
             with epoch_files.changing(folder):
@@ -135,7 +135,10 @@ class Compaction:
             ):
                 return None
             snapshot = session_snapshot(session.connection())
-            changes = changes_since(session, base["snapshot"], None) or []
+            changes = changes_since(session, base["snapshot"], MOST_AT_ONCE)
+            if changes is None:
+                log.warning("epoch_not_compacted", reason="too much changed meanwhile")
+                return None
             delta = write_delta(building, base, changes)
             keep_base(folder, building, base)
             keep_delta(folder, building, delta)
@@ -169,6 +172,9 @@ class Compaction:
             return 0
         # What is published meanwhile is over these bases or later ones: nobody has to wait for this.
         with self._sessions.begin() as session:
+            if not all(lineage.is_ours(session, base) for base in bases):
+                # Their snapshots are of other transactions, so what they hold can't be told.
+                return 0
             purged = _record_purged(session, snapshots)
         self._purged = snapshots
         return purged

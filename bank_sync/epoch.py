@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from bank_sync import epoch_files, locks
+from bank_sync import epoch_files, lineage, locks
 from bank_sync.bank import BankCheckpoint
 from bank_sync.base import build_base, session_snapshot
 from bank_sync.delta import Change, changed_since, changes_since, counts_over, write_delta
@@ -47,7 +47,11 @@ __all__ = [
 ]
 
 MOST_CHANGES = (100_000, 0.05)
-"""Changes, or share of the base's entries, that a delta holds at most; with more, publishing builds a new base."""
+"""Rows of changed entries, or share of the base's rows, that a delta holds at most; with more, publishing builds a new
+base."""
+
+MOST_AT_ONCE = 1_000_000
+"""Rows that may change while a base is built: some hundred megabytes of memory. With more it is built again."""
 
 log = structlog.get_logger()
 
@@ -111,11 +115,21 @@ def is_behind(session: Session, folder: Path) -> bool:
         return True
 
 
-def rollback(folder: Path, number: int, *, keep: int = 3, replica: Replica | None = None) -> int:
+def rollback(
+    folder: Path,
+    number: int,
+    *,
+    keep: int = 3,
+    replica: Replica | None = None,
+    session: Session | None = None,
+) -> int:
     """Publishes the content of an earlier epoch under a new number, and returns that. Raises EpochError.
 
-    Needs no database. A sync that brings changes publishes over it; one that brings none does not.
+    Needs no database; with a session of it nobody else publishes meanwhile, until its transaction ends. A sync that
+    brings changes publishes over it; one that brings none does not.
     """
+    if session is not None:
+        locks.take(session, "epoch")
     if replica is not None:
         replica.pull_for_publishing(folder)
         replica.fetch(folder, number)
@@ -128,7 +142,7 @@ def rollback(folder: Path, number: int, *, keep: int = 3, replica: Replica | Non
         manifest = verify_epoch(folder, number)
         current = current_epoch(folder)
         now = datetime.now(UTC)
-        manifest["number"] = _next_number(folder, replica)
+        manifest["number"] = _next_number(session, folder, replica)
         manifest["created_at"] = now.isoformat()
         manifest["copy_of"] = number
         manifest.pop("rolled_away", None)
@@ -136,7 +150,10 @@ def rollback(folder: Path, number: int, *, keep: int = 3, replica: Replica | Non
             away: RolledAway = {"content": current.manifest["content"], "base": current.manifest["base"]}
             manifest["rolled_away"] = current.manifest.get("rolled_away", away)
         seen = current.pointer.snapshot if current is not None else manifest["snapshot"]
-        return put_in_force(folder, manifest, now, seen, keep=keep, replica=replica)
+        new = put_in_force(folder, manifest, now, seen, keep=keep, replica=replica)
+        if session is not None:
+            lineage.remember(session, new)
+        return new
 
 
 def current_epoch(folder: Path) -> Current | None:
@@ -174,7 +191,7 @@ def publish_over(
     rows = session.execute(select(BankCheckpoint.bank, BankCheckpoint.next_start, BankCheckpoint.drained_at))
     manifest: Manifest = {
         "format": FORMAT,
-        "number": _next_number(folder, replica),
+        "number": _next_number(session, folder, replica),
         "created_at": now.isoformat(),
         "content": content_of(base, delta),
         "snapshot": snapshot,
@@ -190,6 +207,7 @@ def publish_over(
         "delta": delta,
     }
     number = put_in_force(folder, manifest, now, snapshot, keep=keep, replica=replica)
+    lineage.remember(session, number, base)
     log.info("epoch_published", epoch=number, **manifest["counts"], changes=len(changes))
     return number
 
@@ -225,7 +243,9 @@ def _publish(
         # Taken before the entries are read: the epoch holds at least what this snapshot shows.
         snapshot = session_snapshot(connection)
         current = current_epoch(folder)
-        base = None if always else _base_to_keep(folder, current, buckets, snapshot)
+        if told and not always and current is not None and _stays_rolled_back(session, current):
+            return _confirm(session, folder, current, snapshot, replica)
+        base = None if always else _base_to_keep(session, folder, current, buckets, snapshot)
         changes = None
         if base is not None:
             changes = changes_since(session, base["snapshot"], _most(base))
@@ -233,19 +253,43 @@ def _publish(
             current = None
             _forget_other_timelines(session)
             base = build_base(connection, building, buckets=buckets)
+            changes = changes_since(session, base["snapshot"], MOST_AT_ONCE)
+            if changes is None:
+                raise EpochError(
+                    "Too much changed while the epoch was built; the one in force stays.",
+                    next_step="It is built again at the next round, or by `hashwarden index build`.",
+                    fault="overtaken",
+                )
             keep_base(folder, building, base)
-            changes = changes_since(session, base["snapshot"], None) or []
         delta = write_delta(building, base, changes)
         if told and current is not None and content_of(base, delta) in _contents(current.manifest):
-            now = session.execute(select(func.clock_timestamp())).scalar_one()
-            pointer = Pointer(current.pointer.number, current.pointer.manifest_sha256, now, snapshot)
-            if replica is not None:
-                replica.point(pointer)
-            epoch_files.point(folder, pointer)
-            return Published(pointer.number, new=False)
+            if delta["files"] == current.manifest["delta"]["files"]:
+                # Over those in force, which may be damaged.
+                keep_delta(folder, building, delta)
+            return _confirm(session, folder, current, snapshot, replica)
         keep_delta(folder, building, delta)
         number = publish_over(session, folder, base, delta, changes, snapshot, keep=keep, replica=replica)
         return Published(number, new=True)
+
+
+def _stays_rolled_back(session: Session, current: Current) -> bool:
+    """Whether somebody rolled back to this epoch and nothing changed since: what was rolled away need not be here."""
+    return (
+        "rolled_away" in current.manifest
+        and lineage.is_ours(session, current.manifest["rolled_away"]["base"])
+        and not changed_since(session, current.pointer.snapshot)
+    )
+
+
+def _confirm(
+    session: Session, folder: Path, current: Current, snapshot: str, replica: Replica | None
+) -> Published:
+    now = session.execute(select(func.clock_timestamp())).scalar_one()
+    pointer = Pointer(current.pointer.number, current.pointer.manifest_sha256, now, snapshot)
+    if replica is not None:
+        replica.point(pointer)
+    epoch_files.point(folder, pointer)
+    return Published(pointer.number, new=False)
 
 
 def keep_delta(folder: Path, building: Path, delta: Delta) -> None:
@@ -260,8 +304,12 @@ def keep_base(folder: Path, building: Path, base: Base) -> None:
         epoch_files.keep_file(folder, building / name, file)
 
 
-def _next_number(folder: Path, replica: Replica | None) -> int:
-    return epoch_files.next_number(folder, 0 if replica is None else replica.last_number())
+def _next_number(session: Session | None, folder: Path, replica: Replica | None) -> int:
+    """Above all that were ever published: a folder that was emptied does not begin anew, which workers would refuse."""
+    known = [0 if replica is None else replica.last_number()]
+    if session is not None:
+        known.append(lineage.last_number(session))
+    return epoch_files.next_number(folder, max(known))
 
 
 def _contents(manifest: Manifest) -> list[str]:
@@ -270,21 +318,23 @@ def _contents(manifest: Manifest) -> list[str]:
     return [manifest["content"], *away]
 
 
-def _base_to_keep(folder: Path, current: Current | None, buckets: bool, snapshot: str) -> Base | None:
+def _base_to_keep(
+    session: Session, folder: Path, current: Current | None, buckets: bool, snapshot: str
+) -> Base | None:
     """The base to publish over, unless it has to be built anew."""
     if current is None:
         return None
     manifest = current.manifest
     base = manifest["rolled_away"]["base"] if "rolled_away" in manifest else manifest["base"]
     restored = max(map(_end, (manifest["snapshot"], base["snapshot"]))) > _end(snapshot)
-    if restored or base["buckets"] != buckets:
+    if restored or not lineage.is_ours(session, base) or base["buckets"] != buckets:
         return None
     return base if epoch_files.whole(folder, base["files"]) else None
 
 
 def _most(base: Base) -> int:
     least, share = MOST_CHANGES
-    return max(least, int(base["counts"]["entries"] * share))
+    return max(least, int(sum(base["counts"][name] for name in ("pdq", "frames", "video_md5")) * share))
 
 
 def _end(snapshot: str) -> int:
