@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from bank_sync.bank import BankEntry, BankRecord, upsert
 from bank_sync.epoch import (
@@ -301,6 +301,28 @@ def test_roll_back_publishes_old_content_under_a_new_number(sessions: Sessions, 
     assert _count(reader) == 2
     with pytest.raises(EpochError, match="Epoch 99"):
         rollback(folder, 99)
+
+
+def test_a_roll_back_waits_for_who_publishes(
+    sessions: Sessions, folder: Path, wait_until: Callable[..., object]
+) -> None:
+    _publish(sessions, folder)
+    numbers: list[int] = []
+
+    def roll_back() -> None:
+        with sessions.begin() as session:
+            numbers.append(rollback(folder, 1, session=session))
+
+    with sessions.begin() as publishing:
+        publish(publishing, folder)
+        waiting = threading.Thread(target=roll_back)
+        waiting.start()
+        with sessions() as watching:
+            waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'")
+            wait_until(lambda: watching.scalar(waits) or numbers)
+        assert numbers == []
+    waiting.join()
+    assert numbers == [3]
 
 
 def test_a_folder_that_can_not_be_written_is_one_clear_error_and_changes_nothing(
