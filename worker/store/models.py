@@ -342,5 +342,3 @@ class Heartbeat(Base):
     pid: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = _now()
     index_epoch: Mapped[int | None] = mapped_column(BigInteger)
-    index_fault: Mapped[str | None] = mapped_column(Text)
-    """Why it refuses the newest epoch; empty if it does not."""

@@ -25,4 +25,3 @@ def upgrade() -> None:
         "WHEN 'pdq' THEN octet_length(signal) = 32 WHEN 'video_md5' THEN octet_length(signal) = 16 "
         "WHEN 'vpdq' THEN octet_length(signal) % 37 = 0 ELSE true END) NOT VALID"
     )
-    op.add_column("heartbeats", sa.Column("index_fault", sa.Text(), nullable=True))
