@@ -64,6 +64,12 @@ class BankEntry(Base):
     __table_args__ = (
         UniqueConstraint("bank", "signal_type", "signal_key", name="uq_bank_entries_signal"),
         CheckConstraint("quality BETWEEN 0 AND 100", name="quality"),
+        CheckConstraint(
+            "CASE signal_type WHEN 'pdq' THEN octet_length(signal) = 32 "
+            "WHEN 'video_md5' THEN octet_length(signal) = 16 "
+            "WHEN 'vpdq' THEN octet_length(signal) % 37 = 0 ELSE true END",
+            name="signal",
+        ),
         Index("ix_bank_entries_live_signal_type", "live", "signal_type"),
         Index("ix_bank_entries_updated_at", "updated_at"),
         Index("ix_bank_entries_changed_in", "changed_in"),

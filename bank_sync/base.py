@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Text, cast, func, select
 from bank_sync import loaded
 from bank_sync.index.buckets import bucket_lengths, build_buckets
 from bank_sync.index.protocol import HASH_BYTES
+from bank_sync.lineage import new_lineage
 from bank_sync.loaded import frame_rows
 from bank_sync.manifest import BASE_WIDTHS, Base, EpochError, File
 from bank_sync.signals import MD5_BYTES, PDQ, PDQ_BYTES, VIDEO_MD5, VPDQ
@@ -24,6 +25,7 @@ from bank_sync.signals import MD5_BYTES, PDQ, PDQ_BYTES, VIDEO_MD5, VPDQ
 FLOAT = struct.Struct("<f")
 
 _BLOCK = 2**20
+_NUMBER_BYTES = 4
 _HEADER = 19
 """Bytes before the first row of a binary COPY without extensions (PostgreSQL manual, COPY, "Binary Format")."""
 _TRAILER = b"\xff\xff"
@@ -31,7 +33,7 @@ _ROW = struct.Struct(">hiqi")
 """What comes before the signal: the number of fields, 8, the entry id, the signal's length."""
 
 
-def build_base(connection: Connection, folder: Path, banks: Collection[str] | None, *, buckets: bool) -> Base:
+def build_base(connection: Connection, folder: Path, *, buckets: bool) -> Base:
     """Writes the files of a base into `folder`, named as in BASE_WIDTHS, and returns what a manifest says of it.
 
     Reads what the connection's transaction sees, for some statements; who is not in REPEATABLE READ may find rows in
@@ -40,23 +42,24 @@ def build_base(connection: Connection, folder: Path, banks: Collection[str] | No
     """
     # Taken before the entries are read: the base holds at least what this snapshot shows.
     snapshot = session_snapshot(connection)
+    lineage = new_lineage(connection)
     built_at = connection.scalar(select(func.clock_timestamp()))
     counts = dict.fromkeys(("entries", PDQ, "frames", VIDEO_MD5), 0)
     last_entry = 0
     with ExitStack() as stack:
         writers = {
-            name: stack.enter_context(_Writer(folder / name))
+            name: stack.enter_context(Writer(folder / name))
             for name in BASE_WIDTHS
             if not name.endswith(("offsets", "rows"))
         }
         for signal_type, width in ((PDQ, PDQ_BYTES), (VIDEO_MD5, MD5_BYTES)):
-            for entries, signals in _fixed_rows(connection, signal_type, width, banks):
+            for entries, signals in _fixed_rows(connection, signal_type, width):
                 writers[f"{signal_type}.entries"].write(entries.astype("<i8").tobytes())
                 writers[f"{signal_type}.hashes"].write(signals)
                 counts[signal_type] += len(entries)
                 last_entry = max(last_entry, int(entries.max(initial=0)))
             counts["entries"] += counts[signal_type]
-        for entry_id, signal in _rows(connection, VPDQ, banks):
+        for entry_id, signal in _rows(connection, VPDQ):
             rows = frame_rows(signal)
             counts["entries"] += bool(rows)
             last_entry = max(last_entry, entry_id)
@@ -71,7 +74,7 @@ def build_base(connection: Connection, folder: Path, banks: Collection[str] | No
             files[f"{name}.{part}"] = file
     return {
         "snapshot": snapshot,
-        "banks": None if banks is None else sorted(banks),
+        "lineage": lineage,
         "buckets": buckets,
         "last_entry": last_entry,
         "built_at": built_at.isoformat() if built_at else "",
@@ -85,7 +88,7 @@ def session_snapshot(connection: Connection) -> str:
     return str(connection.execute(select(cast(func.pg_current_snapshot(), Text))).scalar_one())
 
 
-class _Writer:
+class Writer:
     """A file that is hashed while it is written."""
 
     def __init__(self, path: Path) -> None:
@@ -118,10 +121,11 @@ def _write_buckets(folder: Path, name: str, *, wanted: bool) -> dict[str, File]:
         for path in paths.values():
             path.touch()
     else:
-        offsets, rows = (
-            np.memmap(path, dtype="<u4", mode="w+", shape=(size,))
-            for path, size in zip(paths.values(), bucket_lengths(count), strict=True)
-        )
+        for path, size in zip(paths.values(), bucket_lengths(count), strict=True):
+            with path.open("wb") as file:
+                # A full disk is an error here; found out by writing to the mapping it would kill the process.
+                os.posix_fallocate(file.fileno(), 0, size * _NUMBER_BYTES)
+        offsets, rows = (np.memmap(path, dtype="<u4", mode="r+") for path in paths.values())
         build_buckets(
             np.memmap(hashes, dtype=np.uint8, mode="r").reshape(-1, HASH_BYTES), into=(offsets, rows)
         )
@@ -139,37 +143,35 @@ def described(path: Path) -> File:
 
 
 def _fixed_rows(
-    connection: Connection, signal_type: str, width: int, banks: Collection[str] | None
+    connection: Connection, signal_type: str, width: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], bytes]]:
     """Entry ids and signals of one length, many rows at a time."""
     row = np.dtype(
         [("fields", ">i2"), ("eight", ">i4"), ("id", ">i8"), ("length", ">i4"), ("signal", f"V{width}")]
     )
     rest = b""
-    for block in _copied(connection, signal_type, banks):
+    for block in _copied(connection, signal_type):
         block = rest + block
         whole = len(block) // row.itemsize
         rows = np.frombuffer(block, dtype=row, count=whole)
         rest = block[whole * row.itemsize :]
         if ((rows["fields"] != 2) | (rows["eight"] != 8) | (rows["length"] != width)).any():
-            raise _unreadable(signal_type)
+            raise unreadable(signal_type)
         yield rows["id"].astype(np.int64), rows["signal"].tobytes()
     if rest != _TRAILER:
-        raise _unreadable(signal_type)
+        raise unreadable(signal_type)
 
 
-def _rows(
-    connection: Connection, signal_type: str, banks: Collection[str] | None
-) -> Iterator[tuple[int, bytes]]:
+def _rows(connection: Connection, signal_type: str) -> Iterator[tuple[int, bytes]]:
     """Entry ids and signals of any length, one by one."""
     rest = b""
-    for block in _copied(connection, signal_type, banks):
+    for block in _copied(connection, signal_type):
         rest += block
         at = 0
         while len(rest) >= at + _ROW.size:
             fields, eight, entry_id, length = _ROW.unpack_from(rest, at)
             if (fields, eight) != (2, 8) or length < 0:
-                raise _unreadable(signal_type)
+                raise unreadable(signal_type)
             end = at + _ROW.size + length
             if len(rest) < end:
                 break
@@ -177,16 +179,15 @@ def _rows(
             at = end
         rest = rest[at:]
     if rest != _TRAILER:
-        raise _unreadable(signal_type)
+        raise unreadable(signal_type)
 
 
-def _copied(connection: Connection, signal_type: str, banks: Collection[str] | None) -> Iterator[bytes]:
+def _copied(connection: Connection, signal_type: str) -> Iterator[bytes]:
     """The rows of a binary COPY of the live entries of one type, a megabyte or so at a time."""
     # PostgreSQL orders bytea byte by byte, as the exact index needs it.
     order = "signal, id" if signal_type == VIDEO_MD5 else "id"
-    wanted = "" if banks is None else "AND bank = ANY(%(banks)s)"
     query = (
-        f"COPY (SELECT id, signal FROM bank_entries WHERE live AND signal_type = %(type)s {wanted} "  # noqa: S608
+        f"COPY (SELECT id, signal FROM bank_entries WHERE live AND signal_type = %(type)s "  # noqa: S608
         f"ORDER BY {order}) TO STDOUT (FORMAT BINARY)"
     )
     driver: Any = connection.connection.driver_connection
@@ -195,7 +196,7 @@ def _copied(connection: Connection, signal_type: str, banks: Collection[str] | N
     size = 0
     with (
         driver.cursor() as cursor,
-        cursor.copy(query, {"type": signal_type, "banks": list(banks or ())}) as copy,
+        cursor.copy(query, {"type": signal_type}) as copy,
     ):
         for part in copy:
             parts.append(bytes(part))
@@ -207,7 +208,8 @@ def _copied(connection: Connection, signal_type: str, banks: Collection[str] | N
     yield b"".join(parts)[skip:]
 
 
-def _unreadable(signal_type: str) -> EpochError:
+def unreadable(signal_type: str) -> EpochError:
+    """The error of an entry that has not the length of its type."""
     return EpochError(
         f"An entry of type {signal_type} in the database has a signal of a wrong length; the epoch in force stays.",
         next_step="Restore the database, or correct the entry: octet_length(signal) shows it.",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from bank_sync.bank import OWN_BANK, BankCheckpoint, BankEntry, BankReject
 from bank_sync.epoch import (
@@ -27,8 +29,9 @@ from bank_sync.exchanges.protocol import ExchangeError
 from bank_sync.imports import import_file
 from bank_sync.opened import verify_epoch
 from bank_sync.progress import shown
-from bank_sync.sync import SyncReport, compaction_of, enabled_banks, publish_changes, replica_of, sync_banks
+from bank_sync.sync import SyncReport, compaction_of, publish_changes, replica_of, sync_banks
 from config.database import Sessions, database_errors, make_engine, make_sessions
+from config.errors import DatabaseError
 from config.settings import Settings, load_settings
 
 
@@ -185,7 +188,6 @@ def publish_command() -> None:
             session,
             settings.epochs_dir,
             keep=settings.index.keep,
-            banks=enabled_banks(settings),
             buckets=settings.index.engine == "auto",
             replica=replica_of(settings),
         )
@@ -251,8 +253,27 @@ def rollback_command(number: int) -> None:
     Example: hashwarden index rollback 12
     """
     settings = load_settings()
-    new = rollback(settings.epochs_dir, number, keep=settings.index.keep, replica=replica_of(settings))
+    with ExitStack() as stack:
+        session = _session_if_any(stack, settings)
+        new = rollback(
+            settings.epochs_dir,
+            number,
+            keep=settings.index.keep,
+            replica=replica_of(settings),
+            session=session,
+        )
     click.echo(f"epoch {new} published with the content of epoch {number}")
+
+
+def _session_if_any(stack: ExitStack, settings: Settings) -> Session | None:
+    """A session, so that nobody else publishes meanwhile; a roll-back must work without a database as well."""
+    try:
+        session = stack.enter_context(stack.enter_context(_database(settings)).begin())
+        session.connection()
+    except (DatabaseError, DBAPIError):
+        click.echo("The database can't be reached: see to it that nobody publishes meanwhile.", err=True)
+        return None
+    return session
 
 
 def bank_status(sessions: Sessions, settings: Settings) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ It may be killed at any point: until the pointer moves nothing has happened, and
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,11 +14,11 @@ import structlog
 from sqlalchemy import and_, func, update
 from sqlalchemy.orm import Session
 
-from bank_sync import epoch_files, locks
+from bank_sync import epoch_files, lineage, locks
 from bank_sync.bank import BankEntry
 from bank_sync.base import build_base, session_snapshot
 from bank_sync.delta import changes_since, visible, write_delta
-from bank_sync.epoch import Current, current_epoch, keep_base, keep_delta, publish_over
+from bank_sync.epoch import MOST_AT_ONCE, Current, current_epoch, keep_base, keep_delta, publish_over
 from bank_sync.manifest import Base, EpochError, Manifest
 from bank_sync.opened import verify_file
 from bank_sync.replica import Replica
@@ -52,7 +51,6 @@ class Compaction:
         *,
         after: float,
         keep: int = 3,
-        banks: Collection[str] | None = None,
         buckets: bool = True,
         replica: Replica | None = None,
     ) -> None:
@@ -60,7 +58,6 @@ class Compaction:
         self._folder = folder
         self._after = timedelta(seconds=after)
         self._keep = keep
-        self._banks = banks
         self._buckets = buckets
         self._replica = replica
         self._verified: str | None = None
@@ -110,7 +107,7 @@ class Compaction:
         return True
 
     def _compact(self, former: Base) -> int | None:
-        """A new base in force; None if meanwhile another took the former one's place."""
+        """A new base in force; None if meanwhile another took the former one's place, or too much changed."""
         folder = self._folder
         with ExitStack() as stack:
             with epoch_files.changing(folder):
@@ -118,7 +115,7 @@ class Compaction:
             stack.enter_context(epoch_files.disk_faults(folder))
             engine = self._sessions.kw["bind"].execution_options(isolation_level="REPEATABLE READ")
             with engine.connect() as connection, connection.begin():
-                base = build_base(connection, building, self._banks, buckets=self._buckets)
+                base = build_base(connection, building, buckets=self._buckets)
             if self._replica is not None:
                 self._replica.push_files(building, base["files"], names=True)
             with self._sessions.begin() as session:
@@ -138,7 +135,10 @@ class Compaction:
             ):
                 return None
             snapshot = session_snapshot(session.connection())
-            changes = changes_since(session, base["snapshot"], self._banks, None) or []
+            changes = changes_since(session, base["snapshot"], MOST_AT_ONCE)
+            if changes is None:
+                log.warning("epoch_not_compacted", reason="too much changed meanwhile")
+                return None
             delta = write_delta(building, base, changes)
             keep_base(folder, building, base)
             keep_delta(folder, building, delta)
@@ -172,6 +172,9 @@ class Compaction:
             return 0
         # What is published meanwhile is over these bases or later ones: nobody has to wait for this.
         with self._sessions.begin() as session:
+            if not all(lineage.is_ours(session, base) for base in bases):
+                # Their snapshots are of other transactions, so what they hold can't be told.
+                return 0
             purged = _record_purged(session, snapshots)
         self._purged = snapshots
         return purged

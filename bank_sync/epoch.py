@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from bank_sync import epoch_files, locks
+from bank_sync import epoch_files, lineage, locks
 from bank_sync.bank import BankCheckpoint
 from bank_sync.base import build_base, session_snapshot
 from bank_sync.delta import Change, changed_since, changes_since, counts_over, write_delta
@@ -47,7 +47,11 @@ __all__ = [
 ]
 
 MOST_CHANGES = (100_000, 0.05)
-"""Changes, or share of the base's entries, that a delta holds at most; with more, publishing builds a new base."""
+"""Rows of changed entries, or share of the base's rows, that a delta holds at most; with more, publishing builds a new
+base."""
+
+MOST_AT_ONCE = 1_000_000
+"""Rows that may change while a base is built: some hundred megabytes of memory. With more it is built again."""
 
 log = structlog.get_logger()
 
@@ -73,18 +77,17 @@ def publish(
     folder: Path,
     *,
     keep: int = 3,
-    banks: Collection[str] | None = None,
     buckets: bool = True,
     replica: Replica | None = None,
 ) -> int:
     """Publishes the live entries as a new epoch with a new base and returns its number: minutes for ten million.
 
-    `banks` limits it to these banks (those that are on); None takes all. Without `buckets` the base is searched by
+    Of all banks, whoever publishes: whether a bank is on is for who matches. Without `buckets` the base is searched by
     FAISS flat alone, whatever its size. With a replica the epoch is there before it is in force here. Reads what the
     session's transaction sees, so commit first; ends no transaction, but the advisory lock it takes lasts until that
     ends. Raises EpochError and leaves the epoch in force as it was.
     """
-    return _publish(session, folder, keep, banks, buckets, replica, always=True).number
+    return _publish(session, folder, keep, buckets, replica, always=True).number
 
 
 def publish_if_changed(
@@ -92,17 +95,16 @@ def publish_if_changed(
     folder: Path,
     *,
     keep: int = 3,
-    banks: Collection[str] | None = None,
     buckets: bool = True,
     replica: Replica | None = None,
 ) -> Published:
     """Publishes only if the live entries differ from the epoch in force; else confirms that it is up to date.
 
     Reads what changed since the base was built, so a publication that was lost to a crash is made up for. The base is
-    built anew only when there is no whole epoch, other banks are on, `buckets` differs, the database was restored, or
+    built anew only when there is no whole epoch, `buckets` differs, the database was restored, or
     too much changed. After a roll-back the content that was rolled away from does not count as different.
     """
-    return _publish(session, folder, keep, banks, buckets, replica, always=False)
+    return _publish(session, folder, keep, buckets, replica, always=False)
 
 
 def is_behind(session: Session, folder: Path) -> bool:
@@ -113,11 +115,21 @@ def is_behind(session: Session, folder: Path) -> bool:
         return True
 
 
-def rollback(folder: Path, number: int, *, keep: int = 3, replica: Replica | None = None) -> int:
+def rollback(
+    folder: Path,
+    number: int,
+    *,
+    keep: int = 3,
+    replica: Replica | None = None,
+    session: Session | None = None,
+) -> int:
     """Publishes the content of an earlier epoch under a new number, and returns that. Raises EpochError.
 
-    Needs no database. A sync that brings changes publishes over it; one that brings none does not.
+    Needs no database; with a session of it nobody else publishes meanwhile, until its transaction ends. A sync that
+    brings changes publishes over it; one that brings none does not.
     """
+    if session is not None:
+        locks.take(session, "epoch")
     if replica is not None:
         replica.pull_for_publishing(folder)
         replica.fetch(folder, number)
@@ -130,7 +142,7 @@ def rollback(folder: Path, number: int, *, keep: int = 3, replica: Replica | Non
         manifest = verify_epoch(folder, number)
         current = current_epoch(folder)
         now = datetime.now(UTC)
-        manifest["number"] = _next_number(folder, replica)
+        manifest["number"] = _next_number(session, folder, replica)
         manifest["created_at"] = now.isoformat()
         # Of a copy of a copy the content is still that of the first.
         manifest.setdefault("copy_of", number)
@@ -139,7 +151,10 @@ def rollback(folder: Path, number: int, *, keep: int = 3, replica: Replica | Non
             away: RolledAway = {"content": current.manifest["content"], "base": current.manifest["base"]}
             manifest["rolled_away"] = current.manifest.get("rolled_away", away)
         seen = current.pointer.snapshot if current is not None else manifest["snapshot"]
-        return put_in_force(folder, manifest, now, seen, keep=keep, replica=replica)
+        new = put_in_force(folder, manifest, now, seen, keep=keep, replica=replica)
+        if session is not None:
+            lineage.remember(session, new)
+        return new
 
 
 def current_epoch(folder: Path) -> Current | None:
@@ -177,7 +192,7 @@ def publish_over(
     rows = session.execute(select(BankCheckpoint.bank, BankCheckpoint.next_start, BankCheckpoint.drained_at))
     manifest: Manifest = {
         "format": FORMAT,
-        "number": _next_number(folder, replica),
+        "number": _next_number(session, folder, replica),
         "created_at": now.isoformat(),
         "content": content_of(base, delta),
         "snapshot": snapshot,
@@ -193,6 +208,7 @@ def publish_over(
         "delta": delta,
     }
     number = put_in_force(folder, manifest, now, snapshot, keep=keep, replica=replica)
+    lineage.remember(session, number, base)
     log.info("epoch_published", epoch=number, **manifest["counts"], changes=len(changes))
     return number
 
@@ -216,7 +232,6 @@ def _publish(
     session: Session,
     folder: Path,
     keep: int,
-    banks: Collection[str] | None,
     buckets: bool,
     replica: Replica | None,
     *,
@@ -229,27 +244,53 @@ def _publish(
         # Taken before the entries are read: the epoch holds at least what this snapshot shows.
         snapshot = session_snapshot(connection)
         current = current_epoch(folder)
-        base = None if always else _base_to_keep(folder, current, banks, buckets, snapshot)
+        if told and not always and current is not None and _stays_rolled_back(session, current):
+            return _confirm(session, folder, current, snapshot, replica)
+        base = None if always else _base_to_keep(session, folder, current, buckets, snapshot)
         changes = None
         if base is not None:
-            changes = changes_since(session, base["snapshot"], banks, _most(base))
+            changes = changes_since(session, base["snapshot"], _most(base))
         if base is None or changes is None:
             current = None
             _forget_other_timelines(session)
-            base = build_base(connection, building, banks, buckets=buckets)
+            base = build_base(connection, building, buckets=buckets)
+            changes = changes_since(session, base["snapshot"], MOST_AT_ONCE)
+            if changes is None:
+                raise EpochError(
+                    "Too much changed while the epoch was built; the one in force stays.",
+                    next_step="It is built again at the next round, or by `hashwarden index build`.",
+                    fault="overtaken",
+                )
             keep_base(folder, building, base)
-            changes = changes_since(session, base["snapshot"], banks, None) or []
         delta = write_delta(building, base, changes)
         if told and current is not None and content_of(base, delta) in _contents(current.manifest):
-            now = session.execute(select(func.clock_timestamp())).scalar_one()
-            pointer = Pointer(current.pointer.number, current.pointer.manifest_sha256, now, snapshot)
-            if replica is not None:
-                replica.point(pointer)
-            epoch_files.point(folder, pointer)
-            return Published(pointer.number, new=False)
+            if delta["files"] == current.manifest["delta"]["files"]:
+                # Over those in force, which may be damaged.
+                keep_delta(folder, building, delta)
+            return _confirm(session, folder, current, snapshot, replica)
         keep_delta(folder, building, delta)
         number = publish_over(session, folder, base, delta, changes, snapshot, keep=keep, replica=replica)
         return Published(number, new=True)
+
+
+def _stays_rolled_back(session: Session, current: Current) -> bool:
+    """Whether somebody rolled back to this epoch and nothing changed since: what was rolled away need not be here."""
+    return (
+        "rolled_away" in current.manifest
+        and lineage.is_ours(session, current.manifest["rolled_away"]["base"])
+        and not changed_since(session, current.pointer.snapshot)
+    )
+
+
+def _confirm(
+    session: Session, folder: Path, current: Current, snapshot: str, replica: Replica | None
+) -> Published:
+    now = session.execute(select(func.clock_timestamp())).scalar_one()
+    pointer = Pointer(current.pointer.number, current.pointer.manifest_sha256, now, snapshot)
+    if replica is not None:
+        replica.point(pointer)
+    epoch_files.point(folder, pointer)
+    return Published(pointer.number, new=False)
 
 
 def keep_delta(folder: Path, building: Path, delta: Delta) -> None:
@@ -264,8 +305,12 @@ def keep_base(folder: Path, building: Path, base: Base) -> None:
         epoch_files.keep_file(folder, building / name, file)
 
 
-def _next_number(folder: Path, replica: Replica | None) -> int:
-    return epoch_files.next_number(folder, 0 if replica is None else replica.last_number())
+def _next_number(session: Session | None, folder: Path, replica: Replica | None) -> int:
+    """Above all that were ever published: a folder that was emptied does not begin anew, which workers would refuse."""
+    known = [0 if replica is None else replica.last_number()]
+    if session is not None:
+        known.append(lineage.last_number(session))
+    return epoch_files.next_number(folder, max(known))
 
 
 def _contents(manifest: Manifest) -> list[str]:
@@ -275,7 +320,7 @@ def _contents(manifest: Manifest) -> list[str]:
 
 
 def _base_to_keep(
-    folder: Path, current: Current | None, banks: Collection[str] | None, buckets: bool, snapshot: str
+    session: Session, folder: Path, current: Current | None, buckets: bool, snapshot: str
 ) -> Base | None:
     """The base to publish over, unless it has to be built anew."""
     if current is None:
@@ -283,15 +328,14 @@ def _base_to_keep(
     manifest = current.manifest
     base = manifest["rolled_away"]["base"] if "rolled_away" in manifest else manifest["base"]
     restored = max(map(_end, (manifest["snapshot"], base["snapshot"]))) > _end(snapshot)
-    wanted = None if banks is None else sorted(banks)
-    if restored or base["banks"] != wanted or base["buckets"] != buckets:
+    if restored or not lineage.is_ours(session, base) or base["buckets"] != buckets:
         return None
     return base if epoch_files.whole(folder, base["files"]) else None
 
 
 def _most(base: Base) -> int:
     least, share = MOST_CHANGES
-    return max(least, int(base["counts"]["entries"] * share))
+    return max(least, int(sum(base["counts"][name] for name in ("pdq", "frames", "video_md5")) * share))
 
 
 def _end(snapshot: str) -> int:

@@ -24,6 +24,9 @@ from bank_sync.manifest import FORMAT, EpochError, File, Manifest, files_of, par
 POINTER = "CURRENT"
 FILES = "files"
 
+FILE_MODE = 0o640
+_FOLDER_MODE = 0o750
+
 _LOCK_FILE = ".lock"
 _BUILDING = ".building-"
 _NAME = re.compile(r"epoch-(\d{8,18})\.json")
@@ -124,11 +127,17 @@ def read_manifest(folder: Path, number: int, expected_sha256: str | None = None)
     return parse_manifest(raw, number, expected_sha256)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder for hashes, which is not for everybody to read; one that is there stays as it is."""
+    path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+
+
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
     """For the block, nobody else on this host changes `folder`; its disk faults become one EpochError."""
     with disk_faults(folder):
-        (folder / FILES).mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
+        make_folder(folder / FILES)
         with (folder / _LOCK_FILE).open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -169,6 +178,7 @@ def building(folder: Path) -> Iterator[Path]:
 
 def keep_file(folder: Path, path: Path, file: File) -> None:
     """Moves a finished file to where its content is kept; also over one that is there, which may be damaged."""
+    path.chmod(FILE_MODE)
     path.rename(path_of(folder, file))
 
 
@@ -238,6 +248,7 @@ def write(path: Path, raw: bytes) -> None:
     """Writes a whole file so that it is there with all of its content, or not at all, even after a power cut."""
     fresh = path.with_name(f"{path.name}.new")
     with fresh.open("wb") as file:
+        os.fchmod(file.fileno(), FILE_MODE)
         file.write(raw)
         file.flush()
         os.fsync(file.fileno())

@@ -15,7 +15,7 @@ from bank_sync.index.protocol import HASH_BYTES
 from bank_sync.signals import MD5_BYTES
 from config.errors import HashwardenError
 
-FORMAT = 4
+FORMAT = 5
 
 BASE_WIDTHS = {
     "pdq.hashes": HASH_BYTES,
@@ -63,13 +63,19 @@ class File(TypedDict):
     bytes: int
 
 
+class Lineage(TypedDict):
+    """Which database a base was built from: a token that it keeps, and signs of the server and the table."""
+
+    token: str
+    signs: list[str]
+
+
 class Base(TypedDict):
-    """The large part of an epoch, which many epochs share: every live entry at one moment."""
+    """The large part of an epoch, which many epochs share: every live entry of every bank at one moment."""
 
     snapshot: str
     """What PostgreSQL had committed (pg_snapshot): rows of entries changed later are void."""
-    banks: list[str] | None
-    """The banks whose entries it holds; None: all."""
+    lineage: Lineage
     buckets: bool
     """Whether buckets were wanted where they are quicker."""
     last_entry: int
@@ -122,6 +128,7 @@ def parse_manifest(raw: bytes, number: int, expected_sha256: str | None) -> Mani
             and isinstance(manifest["content"], str)
             and isinstance(manifest["snapshot"], str)
             and isinstance(manifest["base"]["snapshot"], str)
+            and isinstance(manifest["base"]["lineage"]["token"], str)
             and _sound(manifest["base"]["files"], BASE_WIDTHS)
             and _sound(manifest["delta"]["files"], DELTA_WIDTHS)
             and datetime.fromisoformat(manifest["created_at"]).tzinfo is not None

@@ -1,7 +1,8 @@
 """The platform's own bank: hashes of what its reviewers confirmed, and what each of them rests on.
 
 An own entry never outlives what led to it: when every bank entry behind a decision is withdrawn, so is what
-the decision put here, unless another decision still supports it.
+the decision put here, unless another decision still supports it. Whoever writes here takes one lock first: what one
+adds and what another withdraws would otherwise not see each other.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.elements import ColumnElement
 
+from bank_sync import locks
 from bank_sync.bank import OWN_BANK, BankEntry, BankRecord, EntryOrigin, OwnSupport, staged_row
 from bank_sync.signals import signal_key
 from bank_sync.staging import staged, take
@@ -33,6 +35,7 @@ def add_own(
     followed to its own. Without origins the decision stands by itself. `source` names the decided content,
     so that an undone decision takes back its part (`remove_own`). Safe to repeat.
     """
+    _alone(session)
     statement = insert(BankEntry).values(
         bank=OWN_BANK,
         signal_type=signal_type,
@@ -88,6 +91,7 @@ def add_own_by_themselves(session: Session, records: Iterable[BankRecord], *, so
 
     Never commits. Safe to repeat: what stands already is not written again. Raises DatabaseError.
     """
+    _alone(session)
     latest = {(r.signal_type, signal_key(r.signal)): r for r in records}
     with staged(session, (staged_row(key, record) for (_, key), record in latest.items())) as cursor:
         take(cursor, _ADD, {"bank": OWN_BANK})
@@ -139,8 +143,16 @@ _SUPPORT = """
 def retire_unsupported_own(session: Session) -> list[int]:
     """Withdraws own entries that nothing supports any more: every origin of every decision is withdrawn.
 
-    Returns the ids of the entries withdrawn by this call. Never commits.
+    Those that are supported again, because a bank took its withdrawal back, come back to life. Returns the ids of the
+    entries withdrawn by this call. Never commits.
     """
+    _alone(session)
+    session.execute(
+        update(BankEntry)
+        .where(BankEntry.bank == OWN_BANK, ~BankEntry.live, _supported())
+        .values(live=True, withdrawn_at=None, updated_at=func.now())
+        .execution_options(synchronize_session=False)
+    )
     done = session.execute(
         update(BankEntry)
         .where(BankEntry.bank == OWN_BANK, BankEntry.live, ~_supported())
@@ -156,6 +168,7 @@ def remove_own(session: Session, source: str) -> list[int]:
 
     Returns the entries that are withdrawn by it; those that another decision supports stay. Never commits.
     """
+    _alone(session)
     touched = list(
         session.execute(
             delete(OwnSupport).where(OwnSupport.source == source).returning(OwnSupport.entry_id)
@@ -165,6 +178,11 @@ def remove_own(session: Session, source: str) -> list[int]:
         delete(EntryOrigin).where(EntryOrigin.source == source, EntryOrigin.entry_id.in_(touched))
     )
     return retire_unsupported_own(session)
+
+
+def _alone(session: Session) -> None:
+    """Waits until nobody else writes to the own bank, until the transaction ends; before the first read."""
+    locks.take(session, "own")
 
 
 def _roots(session: Session, origins: set[int], entry_id: int) -> tuple[bool, set[int]]:

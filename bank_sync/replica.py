@@ -36,6 +36,9 @@ YOUNG = timedelta(hours=1)
 _PULL_LOCK = ".pull"
 _PULLED = ".pulled"
 _CHUNK = 2**20
+_TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
+_UNCONDITIONAL = frozenset({"NotImplemented", "501"})
+"""Stores that know no conditions."""
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 
 
@@ -103,7 +106,7 @@ class Replica:
     def push(self, folder: Path, manifest: Manifest, raw: bytes, pointer: Pointer) -> None:
         """Puts an epoch there whose files are in `folder`: missing files, then the manifest, then the pointer."""
         self.push_files(folder, {name: file for name, file, _ in files_of(manifest)})
-        self._write(epoch_files.manifest_name(pointer.number), raw)
+        self._write_new(epoch_files.manifest_name(pointer.number), raw)
         self.point(pointer)
 
     def push_files(self, folder: Path, files: Mapping[str, File], *, names: bool = False) -> None:
@@ -174,8 +177,7 @@ class Replica:
         except EpochError:
             here = None
         if here is not None and here.manifest_sha256 == pointer.manifest_sha256:
-            manifest = epoch_files.read_manifest(folder, here.number, here.manifest_sha256)
-            if epoch_files.whole(folder, {name: file for name, file, _ in files_of(manifest)}):
+            if _is_whole(folder, here):
                 if here.confirmed_at < pointer.confirmed_at:
                     with epoch_files.changing(folder):
                         if read_pointer(folder) == here:
@@ -255,6 +257,25 @@ class Replica:
         with self._reaching():
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=raw)
 
+    def _write_new(self, name: str, raw: bytes) -> None:
+        """Writes what nobody has written yet, where the store can tell: two that publish one number would mix."""
+        with self._reaching():
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket, Key=self._prefix + name, Body=raw, IfNoneMatch="*"
+                )
+                return
+            except ClientError as error:
+                if _code(error) in _TAKEN:
+                    raise EpochError(
+                        "Somebody else published an epoch at the same time; theirs is kept.",
+                        next_step="Try again.",
+                        fault="overtaken",
+                    ) from None
+                if _code(error) not in _UNCONDITIONAL:
+                    raise
+        self._write(name, raw)
+
     def _listed(self, under: str) -> dict[str, datetime]:
         """Names under the prefix, without it, and when each was put there."""
         found = {}
@@ -295,7 +316,7 @@ class Replica:
 def _alone(folder: Path, *, wait: bool) -> Iterator[bool]:
     """Whether this process is the one of its host that pulls into `folder` now."""
     with epoch_files.disk_faults(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        epoch_files.make_folder(folder)
         with (folder / _PULL_LOCK).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -303,6 +324,15 @@ def _alone(folder: Path, *, wait: bool) -> Iterator[bool]:
                 yield False
                 return
             yield True
+
+
+def _is_whole(folder: Path, pointer: Pointer) -> bool:
+    """Whether manifest and files of the epoch in force are there; else they are fetched again."""
+    try:
+        manifest = epoch_files.read_manifest(folder, pointer.number, pointer.manifest_sha256)
+    except EpochError:
+        return False
+    return epoch_files.whole(folder, {name: file for name, file, _ in files_of(manifest)})
 
 
 def _code(error: ClientError) -> str:

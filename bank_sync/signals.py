@@ -28,6 +28,7 @@ MAX_TIME = 1e7
 """Seconds a frame's time may reach: four months."""
 
 _FRAME = struct.Struct("<32sBf")
+FRAME_BYTES = _FRAME.size
 
 
 class SignalError(HashwardenError):

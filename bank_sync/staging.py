@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import sqlalchemy.exc
 from sqlalchemy.orm import Session
 
 from config.errors import DatabaseError
@@ -30,6 +31,29 @@ _TABLE = b"""
         last_modified bigint NOT NULL, quality smallint NOT NULL
     ) ON COMMIT DELETE ROWS
 """
+
+
+class RecordsRefusedError(DatabaseError):
+    """The database is there and well, and refused what a bank gave."""
+
+    code = "records_refused"
+
+
+@contextmanager
+def refused_records() -> Iterator[None]:
+    """Turns what the database says against values, not a lost connection, into one RecordsRefusedError."""
+    try:
+        yield
+    except (sqlalchemy.exc.DataError, sqlalchemy.exc.IntegrityError) as error:
+        raise _refused(error.orig) from None
+
+
+def _refused(error: BaseException | None) -> RecordsRefusedError:
+    # Its text and its details may quote a record.
+    return RecordsRefusedError(
+        f"The database refused a batch of records (SQLSTATE {getattr(error, 'sqlstate', None) or 'none'}).",
+        next_step="Nothing of the batch was taken. Run `hashwarden doctor`; if it finds nothing, report the code.",
+    )
 
 
 @contextmanager
@@ -56,11 +80,7 @@ def staged(session: Session, rows: Iterable[StagedRow]) -> Iterator[psycopg.Curs
             next_step="Check HASHWARDEN_DATABASE__URL and that PostgreSQL is running, then try again.",
         ) from error
     except psycopg.Error as error:
-        # Its text and its details may quote a record.
-        raise DatabaseError(
-            f"The database refused a batch of records (SQLSTATE {error.sqlstate or 'none'}).",
-            next_step="Nothing of the batch was taken. Run `hashwarden doctor`; if it finds nothing, report the code.",
-        ) from None
+        raise _refused(error) from None
 
 
 def take(cursor: psycopg.Cursor[Any], statement: str, values: Mapping[str, Any]) -> tuple[int, ...]:

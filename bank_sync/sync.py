@@ -32,6 +32,7 @@ from bank_sync.own_bank import retire_unsupported_own
 from bank_sync.progress import Progress, silent
 from bank_sync.rejects import record_rejects
 from bank_sync.replica import Replica
+from bank_sync.staging import RecordsRefusedError, refused_records
 from config.database import Sessions, database_errors
 from config.errors import HashwardenError
 from config.policy import BankSettings
@@ -117,7 +118,7 @@ def sync_banks(
     for name in wanted:
         try:
             reports.append(sync_bank(sessions, name, settings.banks[name], progress=progress))
-        except ExchangeError as error:
+        except (ExchangeError, RecordsRefusedError) as error:
             log.error("bank_sync_failed", bank=name, code=error.code)
             failed.append((name, error))
     with database_errors(), sessions.begin() as session:
@@ -131,12 +132,11 @@ def enabled_banks(settings: Settings) -> list[str]:
 
 
 def publish_changes(session: Session, settings: Settings) -> Published:
-    """Publishes the banks that are on, if anything changed, as the settings say. See `publish_if_changed`."""
+    """Publishes the banks, if anything changed, as the settings say. See `publish_if_changed`."""
     return publish_if_changed(
         session,
         settings.epochs_dir,
         keep=settings.index.keep,
-        banks=enabled_banks(settings),
         buckets=settings.index.engine == "auto",
         replica=replica_of(settings),
     )
@@ -149,7 +149,6 @@ def compaction_of(sessions: Sessions, settings: Settings) -> Compaction:
         settings.epochs_dir,
         after=settings.index.compact_after,
         keep=settings.index.keep,
-        banks=enabled_banks(settings),
         buckets=settings.index.engine == "auto",
         replica=replica_of(settings),
     )
@@ -172,8 +171,8 @@ def sync_bank(
 ) -> SyncReport:
     """Pulls one bank until it is drained, committing page by page; publishes nothing.
 
-    At most one sync of a bank runs at a time: a second one reports already_running at once. Raises
-    ExchangeError, whose code the bank's checkpoint then keeps as `last_error`, and DatabaseError.
+    At most one sync of a bank runs at a time: a second one reports already_running at once. Raises ExchangeError
+    or RecordsRefusedError, whose code the bank's checkpoint then keeps as `last_error`, and DatabaseError.
     """
     if bank.exchange == "own" or not bank.enabled:
         return SyncReport(name, NOTHING_TO_SYNC)
@@ -186,8 +185,9 @@ def sync_bank(
             return SyncReport(name, ALREADY_RUNNING)
         report = SyncReport(name)
         try:
-            _pull(sessions, name, source, report, progress)
-        except ExchangeError as error:
+            with refused_records():
+                _pull(sessions, name, source, report, progress)
+        except (ExchangeError, RecordsRefusedError) as error:
             with sessions.begin() as session:
                 _checkpoint(session, name, source).last_error = error.code
             raise
@@ -237,7 +237,6 @@ def _begin(session: Session, name: str, source: Exchange) -> _Cursor:
     row.attempted_at = now
     stale = row.drained_at is not None and row.drained_at < now - STALE_AFTER
     if stale and not row.full_sync:
-        row.generation += 1
         row.full_sync = True
         _close_cursor(row)
     if (
@@ -249,8 +248,9 @@ def _begin(session: Session, name: str, source: Exchange) -> _Cursor:
         return _Cursor(
             row.cursor_start, row.cursor_token, row.cursor_next_start, row.generation, row.full_sync
         )
-    if source.snapshot:
-        # Only what one reading from beginning to end shows counts as shown.
+    if source.snapshot or row.full_sync:
+        # Only what one reading from beginning to end shows counts as shown: what was withdrawn since an earlier one
+        # was broken off is shown no more.
         row.generation += 1
         row.full_sync = True
     _close_cursor(row)

@@ -96,11 +96,7 @@ def find_matches(
             shots.setdefault(hit.entry_id, []).append(Shot(row, hit.distance, hit.frame_time))
     if md5 is not None:
         hits += [(entry_id, 0, None) for entry_id in index.search_md5(md5)]
-    known = {
-        entry_id: entry
-        for entry_id, entry in entries({*shots, *(entry_id for entry_id, _, _ in hits)}).items()
-        if entry.live and entry.bank in banks and banks[entry.bank].enabled
-    }
+    known = standing({*shots, *(entry_id for entry_id, _, _ in hits)}, entries, banks)
     found = [
         _judge(
             known[entry_id], distance, view, policy.rule(known[entry_id].bank, known[entry_id].signal_type)
@@ -118,6 +114,17 @@ def find_matches(
         if match is not None and (match.entry_id not in best or _order(match) < _order(best[match.entry_id])):
             best[match.entry_id] = match
     return tuple(sorted(best.values(), key=lambda match: (match.distance, match.entry_id)))
+
+
+def standing(
+    ids: Collection[int], entries: EntryLookup, banks: Mapping[str, BankSettings]
+) -> dict[int, Entry]:
+    """Those of the entries that may match now: live, and of a bank that is on."""
+    return {
+        entry_id: entry
+        for entry_id, entry in entries(ids).items()
+        if entry.live and entry.bank in banks and banks[entry.bank].enabled
+    }
 
 
 def _look_up(views: Sequence[ViewHash], index: SignalIndex, radius: int) -> Iterator[tuple[int, IndexHit]]:

@@ -26,7 +26,7 @@ from worker.decide import decide, unmatched
 from worker.domain import Effect, HashedMedia, Kind, Lane, Match, ObjectRef, Outcome, Profile, State
 from worker.errors import ObjectGone, ObjectSuperseded, SandboxError
 from worker.fetch import Fetched, WrongLane, fetch
-from worker.matching import SignalIndex, find_matches, hold_radius, widest_radius
+from worker.matching import SignalIndex, find_matches, hold_radius, standing, widest_radius
 from worker.media.sandbox import MediaSandbox
 from worker.second_look import second_look
 from worker.storage.protocol import ObjectStore, Receipt
@@ -130,6 +130,7 @@ def _hash(stages: Stages, fetched: Fetched, ref: ObjectRef, index: SignalIndex) 
         index,
         hold_radius(policy),
         widest_radius(policy),
+        lambda ids: standing(ids, _entries(stages.sessions), stages.settings.banks),
     )
 
 

@@ -7,7 +7,7 @@ again and looked at finely around it. The bank's hashes never enter the sandbox:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,12 +44,18 @@ _Nearby = dict[int, list[tuple[int, ViewHash]]]
 
 
 def second_look(
-    media: HashedMedia, look_closer: LookCloser, index: SignalIndex, hold_radius: int, review_radius: int
+    media: HashedMedia,
+    look_closer: LookCloser,
+    index: SignalIndex,
+    hold_radius: int,
+    review_radius: int,
+    standing: Callable[[Collection[int]], Collection[int]] = lambda ids: ids,
 ) -> HashedMedia:
     """The media with the views of an edited copy that came within `review_radius` of a bank hash, and no others.
 
     `look_closer` hashes the same object again around the places it is given. Entries that a view comes within
-    `hold_radius` of are not looked at again. Raises what `look_closer` and `index` raise.
+    `hold_radius` of are not looked at again. `standing` says which entries may match now: only a few are looked at, and
+    one that is withdrawn or of a bank that is off must not take another's place. Raises what all of these raise.
     """
     guessed = [view for view in media.hashes if view.placement is not None]
     if media.kind is not Kind.IMAGE or not guessed:
@@ -57,6 +63,8 @@ def second_look(
     plain = [view for view in media.hashes if view.placement is None]
     whole = [view for view in plain if view.frame_time is None and view.view in DIHEDRAL]
     near = _search(index, [*whole, *guessed], hold_radius)
+    may_match = set(standing(near))
+    near = {entry: views for entry, views in near.items() if entry in may_match}
     best = _best(near, review_radius)
     wanted = sorted((views[0][0], entry) for entry, views in near.items())
     open_entries = [entry for distance, entry in wanted if distance > hold_radius][:_ENTRIES]

@@ -107,6 +107,8 @@ class StopNciiExchange:
         token = told.get("nextPageToken")
         if token is not None and not isinstance(token, str):
             raise self._malformed("its nextPageToken is not text")
+        if token is not None and token != _text(token):
+            raise self._malformed("its nextPageToken holds characters that no text has")
         token = token or None
         more = told.get("hasMoreRecords")
         if not isinstance(more, bool):

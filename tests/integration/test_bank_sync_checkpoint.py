@@ -87,14 +87,15 @@ def _state(sessions: Sessions, name: str) -> tuple[Any, ...]:
                 BankEntry.case_numbers,
                 BankEntry.feedback,
                 BankEntry.last_modified,
-                BankEntry.generation,
+                BankEntry.generation == BankCheckpoint.generation,
             )
+            .join(BankCheckpoint, BankCheckpoint.bank == BankEntry.bank)
             .where(BankEntry.bank == name)
             .order_by(BankEntry.signal)
         ).all()
         row = session.get_one(BankCheckpoint, name)
     assert row.drained_at is not None
-    return entries, row.next_start, row.generation, row.full_sync, row.cursor_token, row.cursor_start
+    return entries, row.next_start, row.full_sync, row.cursor_token, row.cursor_start
 
 
 def _expire_token(sessions: Sessions, name: str) -> None:
@@ -194,6 +195,32 @@ def test_after_thirty_days_everything_is_read_again_and_orphans_are_withdrawn(
     with sessions() as session:
         gone = session.scalars(select(BankEntry).where(~BankEntry.live)).one()
     assert (gone.signal, gone.withdrawn_at is not None) == (b"\xaa" * 32, True)
+
+
+def test_what_is_withdrawn_after_a_full_sync_was_broken_off_goes_with_the_next(
+    sessions: Sessions, practice: PracticeClient
+) -> None:
+    bank = practice.bank_settings(page_size=2)
+    practice.open_case(HASHES)
+    sync_bank(sessions, "practice", bank)
+    shown = b"\xaa" * 32
+    _age(sessions, 31)
+    with pytest.raises(KilledError):
+        sync_bank(
+            sessions,
+            "practice",
+            bank,
+            exchange=KilledExchange(open_exchange("practice", bank), 2, after_reading=False),
+        )
+    with sessions.begin() as session:
+        # Shown by the part that was read; its tombstone is forgotten before the bank is read again.
+        generation = session.get_one(BankCheckpoint, "practice").generation
+        upsert(session, "practice", [BankRecord("pdq", shown)], generation=generation)
+    _expire_token(sessions, "practice")
+    report = sync_bank(sessions, "practice", bank)
+    assert (report.full, report.orphans_withdrawn) == (True, 1)
+    with sessions() as session:
+        assert not session.scalars(select(BankEntry.live).where(BankEntry.signal == shown)).one()
 
 
 def test_a_full_sync_that_shows_nothing_withdraws_nothing(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +13,10 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
+from bank_sync import lineage
 from bank_sync.bank import BankEntry, BankRecord, upsert
 from bank_sync.compaction import Compaction
 from bank_sync.epoch import (
@@ -24,7 +30,7 @@ from bank_sync.epoch import (
 )
 from bank_sync.epoch_files import manifest_name, path_of, read_manifest
 from bank_sync.index.flat import FlatIndex
-from bank_sync.manifest import Manifest
+from bank_sync.manifest import EpochError, Manifest
 from bank_sync.signals import PDQ, VIDEO_MD5, Frame, pack_frames
 from config.database import Sessions, make_engine, make_sessions
 from config.settings import DatabaseSettings
@@ -58,9 +64,9 @@ def _put(sessions: Sessions, *numbers: int, status: str = "Active", bank: str = 
         upsert(session, bank, [record for number in numbers for record in _records(number, status)])
 
 
-def _publish(sessions: Sessions, folder: Path, banks: list[str] | None = None, keep: int = 3) -> int:
+def _publish(sessions: Sessions, folder: Path, keep: int = 3) -> int:
     with sessions.begin() as session:
-        return publish_if_changed(session, folder, banks=banks, keep=keep).number
+        return publish_if_changed(session, folder, keep=keep).number
 
 
 def _compact(sessions: Sessions, folder: Path, after: float = 3600, **options: bool) -> int | None:
@@ -179,31 +185,26 @@ def test_a_transaction_that_commits_behind_a_newer_one_is_published(sessions: Se
     _assert_equal(sessions, EpochReader(folder, 0))
 
 
-@pytest.mark.parametrize("cause", ["banks", "engine", "restored", "many", "damaged"])
+@pytest.mark.parametrize("cause", ["engine", "restored", "many", "damaged"])
 def test_what_a_delta_can_not_say_builds_a_new_base(
     sessions: Sessions, folder: Path, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _put(sessions, 1)
-    _put(sessions, 2, bank="other")
+    _put(sessions, 2)
     _publish(sessions, folder)
     former = _manifest(folder)["base"]["built_at"]
-    banks, buckets = None, True
-    if cause == "banks":
-        banks = ["practice"]
-    elif cause == "engine":
-        buckets = False
-    elif cause == "many":
+    if cause == "many":
         monkeypatch.setattr("bank_sync.epoch.MOST_CHANGES", (2, 0.1))
         _put(sessions, 3)
     elif cause == "damaged":
         path_of(folder, _manifest(folder)["base"]["files"]["pdq.hashes"]).unlink()
-    else:
+    elif cause == "restored":
         # As after a restore: the epoch has seen transactions that the database has not.
         monkeypatch.setattr("bank_sync.epoch.session_snapshot", lambda _connection: "5:5:")
     with sessions.begin() as session:
-        assert publish_if_changed(session, folder, banks=banks, buckets=buckets).new
+        assert publish_if_changed(session, folder, buckets=cause != "engine").new
     assert _manifest(folder)["base"]["built_at"] != former
-    assert EpochReader(folder, 0).current().counts[PDQ] == {"banks": 1, "many": 3}.get(cause, 2)
+    assert EpochReader(folder, 0).current().counts[PDQ] == 3 if cause == "many" else 2
 
 
 def test_entries_of_a_database_restored_elsewhere_do_not_fill_the_delta(
@@ -353,3 +354,211 @@ def test_a_reader_begins_anew_when_what_it_opens_was_replaced(
     monkeypatch.setattr(epoch_reader, "open_epoch", replaced)
     reader = EpochReader(folder, 0)
     assert (reader.current().number, reader.fault) == (2, "")
+
+
+def _restore_rows(session: Session) -> None:
+    """The table loaded anew from a dump, with the rows as they were."""
+    session.execute(text("CREATE TEMPORARY TABLE dump ON COMMIT DROP AS TABLE bank_entries"))
+    session.execute(text("UPDATE dump SET live = true"))
+    session.execute(text("TRUNCATE bank_entries CASCADE"))
+    columns = "bank, signal_type, signal, signal_key, live, changed_in"
+    session.execute(
+        text(
+            f"INSERT INTO bank_entries (id, {columns}) OVERRIDING SYSTEM VALUE SELECT id, {columns} FROM dump"  # noqa: S608
+        )
+    )
+
+
+def _restore_database(session: Session) -> None:
+    """The database as it was before the base was built, in place of the files of this cluster."""
+    session.execute(text("SET LOCAL session_replication_role = replica"))
+    session.execute(text("UPDATE bank_entries SET live = true"))
+    session.execute(text("DELETE FROM index_bases"))
+
+
+@pytest.mark.parametrize("restore", [_restore_rows, _restore_database])
+def test_a_restore_that_no_transaction_number_tells_is_noticed(
+    sessions: Sessions, folder: Path, restore: Callable[[Session], None]
+) -> None:
+    _put(sessions, 1)
+    _publish(sessions, folder)
+    _put(sessions, 1, status="Withdrawn")
+    _publish(sessions, folder)
+    _compact(sessions, folder, always=True)
+    assert EpochReader(folder, 0).current().counts[PDQ] == 0
+    with sessions.begin() as session:
+        restore(session)
+    _publish(sessions, folder)
+    _assert_equal(sessions, EpochReader(folder, 0))
+    assert EpochReader(folder, 0).current().counts[PDQ] == 1
+
+
+@pytest.mark.parametrize("sign", range(3))
+def test_a_base_of_another_server_or_timeline_is_built_anew(
+    sessions: Sessions, folder: Path, sign: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _put(sessions, 1)
+    _publish(sessions, folder)
+    former = _manifest(folder)["base"]
+    assert all(former["lineage"]["signs"])
+    assert "-" not in former["lineage"]["signs"]
+    _publish(sessions, folder)
+    assert _manifest(folder)["base"] == former
+    signs = list(lineage._SIGNS)
+    signs[sign] = "SELECT 'another'"
+    monkeypatch.setattr(lineage, "_SIGNS", signs)
+    _publish(sessions, folder)
+    assert _manifest(folder)["base"]["built_at"] != former["built_at"]
+
+
+def test_what_a_role_may_not_read_of_the_server_is_done_without(
+    sessions: Sessions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lineage, "_SIGNS", ["SELECT no_such_function()"])
+    _put(sessions, 1)
+    _publish(sessions, folder)
+    former = _manifest(folder)["base"]
+    assert former["lineage"]["signs"] == ["-"]
+    _publish(sessions, folder)
+    assert _manifest(folder)["base"] == former
+
+
+def test_what_bases_of_another_database_hold_is_not_recorded_as_gone(
+    sessions: Sessions, folder: Path
+) -> None:
+    _put(sessions, 1)
+    _publish(sessions, folder)
+    _put(sessions, 1, status="Withdrawn")
+    _publish(sessions, folder)
+    with sessions.begin() as session:
+        # As in a database that was restored elsewhere: its numbers are to come here.
+        session.execute(text("DELETE FROM index_bases"))
+        session.execute(text("UPDATE bank_entries SET changed_in = '999999999'"))
+    _publish(sessions, folder)
+    assert Compaction(sessions, folder, after=3600).run().purged == 0
+    assert Compaction(sessions, folder, after=0).run().purged == 3
+
+
+def test_a_wrong_length_is_refused_before_anything_is_written(sessions: Sessions, folder: Path) -> None:
+    _put(sessions, 1)
+    number = _publish(sessions, folder)
+    wrong = text(
+        "INSERT INTO bank_entries (bank, signal_type, signal, signal_key, live) "
+        "VALUES ('practice', :type, :signal, :signal, true)"
+    )
+    for kind, size in ((PDQ, 31), (VIDEO_MD5, 17), ("vpdq", 38)):
+        with pytest.raises(IntegrityError), sessions.begin() as session:
+            session.execute(wrong, {"type": kind, "signal": b"z" * size})
+    with sessions.begin() as session:
+        session.execute(text("ALTER TABLE bank_entries DROP CONSTRAINT ck_bank_entries_signal"))
+        session.execute(wrong, {"type": PDQ, "signal": b"z" * 31})
+    with pytest.raises(EpochError, match="wrong length"):
+        _publish(sessions, folder)
+    assert read_pointer(folder).number == number
+    assert EpochReader(folder, 0).current().counts[PDQ] == 1
+
+
+def test_a_damaged_delta_is_mended_by_the_next_confirmation(sessions: Sessions, folder: Path) -> None:
+    _put(sessions, 1)
+    _publish(sessions, folder)
+    _put(sessions, 2)
+    _publish(sessions, folder)
+    damaged = path_of(folder, _manifest(folder)["delta"]["files"]["pdq.hashes"])
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    assert _publish(sessions, folder) == 2
+    _assert_equal(sessions, EpochReader(folder, 0))
+
+
+def test_a_roll_back_stays_where_the_base_it_left_is_not_kept(sessions: Sessions, folder: Path) -> None:
+    _put(sessions, 1)
+    _publish(sessions, folder)
+    _put(sessions, 2)
+    _publish(sessions, folder)
+    _compact(sessions, folder, always=True)
+    assert rollback(folder, 1) == 4
+    manifest = _manifest(folder)
+    kept = {file["sha256"] for file in manifest["base"]["files"].values()}
+    kept |= {file["sha256"] for file in manifest["delta"]["files"].values()}
+    for file in manifest["rolled_away"]["base"]["files"].values():
+        if file["sha256"] not in kept:
+            path_of(folder, file).unlink()
+    confirmed = read_pointer(folder).confirmed_at
+    assert _publish(sessions, folder) == 4
+    assert read_pointer(folder).confirmed_at > confirmed
+    _put(sessions, 3)
+    assert _publish(sessions, folder) == 5
+    _assert_equal(sessions, EpochReader(folder, 0))
+
+
+def test_changes_are_counted_by_rows_before_they_are_read(
+    sessions: Sessions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bank_sync.epoch.MOST_CHANGES", (4, 0.0))
+    _publish(sessions, folder)
+    former = _manifest(folder)["base"]["built_at"]
+    _put(sessions, 1)
+    _publish(sessions, folder)
+    assert _manifest(folder)["base"]["built_at"] == former
+    with sessions.begin() as session:
+        frames = [Frame(bytes([n]) * 32, 90, float(n)) for n in range(5)]
+        upsert(session, "practice", [BankRecord("vpdq", pack_frames(frames))])
+    _publish(sessions, folder)
+    assert _manifest(folder)["base"]["built_at"] != former
+
+
+def test_a_base_that_was_overtaken_is_built_again_later(
+    sessions: Sessions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _put(sessions, 1)
+    number = _publish(sessions, folder)
+    with monkeypatch.context() as patched:
+        patched.setattr("bank_sync.compaction.MOST_AT_ONCE", -1)
+        assert _compact(sessions, folder, always=True) is None
+        patched.setattr("bank_sync.epoch.MOST_AT_ONCE", -1)
+        with pytest.raises(EpochError, match="Too much changed"), sessions.begin() as session:
+            publish(session, folder)
+    assert read_pointer(folder).number == number
+    assert _compact(sessions, folder, always=True) == number + 1
+
+
+def test_a_folder_that_was_emptied_goes_on_with_its_numbers(sessions: Sessions, folder: Path) -> None:
+    _put(sessions, 1)
+    _publish(sessions, folder)
+    reader = EpochReader(folder, 0)
+    reader.current()
+    with sessions.begin() as session:
+        assert rollback(folder, 1, session=session) == 2
+    shutil.rmtree(folder)
+    assert _publish(sessions, folder) == 3
+    assert (reader.current().number, reader.fault) == (3, "")
+
+
+def test_hashes_are_not_for_everybody_to_read(sessions: Sessions, folder: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        _put(sessions, 1)
+        _publish(sessions, folder)
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir()) if path.is_dir()}
+    assert modes == {0o750}
+    files = [*(folder / "files").iterdir(), folder / "CURRENT", folder / manifest_name(1)]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
+
+
+def test_buckets_have_their_space_before_they_are_mapped(
+    sessions: Sessions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bank_sync.loaded.FLAT_UP_TO", 0)
+    _put(sessions, 1)
+
+    def full(_descriptor: int, _offset: int, _length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full)
+        with pytest.raises(EpochError, match="No space left") as caught:
+            _publish(sessions, folder)
+    assert "Free some space" in caught.value.next_step
+    _publish(sessions, folder)
+    _assert_equal(sessions, EpochReader(folder, 0))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from bank_sync.bank import BankEntry, BankRecord, upsert
 from bank_sync.epoch import (
@@ -25,8 +25,10 @@ from bank_sync.epoch import (
 from bank_sync.epoch_files import manifest_name, path_of, read_manifest
 from bank_sync.manifest import BASE_WIDTHS, DELTA_WIDTHS, File, files_of
 from bank_sync.signals import Frame, pack_frames
+from bank_sync.sync import compaction_of, publish_changes
 from config.database import Sessions, make_engine, make_sessions
-from config.settings import DatabaseSettings
+from config.policy import BankSettings
+from config.settings import DatabaseSettings, Settings
 
 ONES = np.full((1, 32), 255, dtype=np.uint8)
 
@@ -102,11 +104,19 @@ def test_an_empty_bank_is_an_epoch_that_finds_nothing(sessions: Sessions, folder
     assert (epoch.search_pdq(ONES, 31), epoch.search_md5(b"\x00" * 16)) == ([], [])
 
 
-def test_only_the_banks_that_are_on_are_published(sessions: Sessions, folder: Path) -> None:
-    _add(sessions, _pdq(1))
-    _add(sessions, _pdq(2), bank="off")
-    with sessions.begin() as session:
-        publish(session, folder, banks=["practice"])
+def test_an_epoch_does_not_depend_on_who_publishes(
+    sessions: Sessions, settings: Settings, folder: Path
+) -> None:
+    index = settings.index.model_copy(update={"epochs": str(folder)})
+    old = settings.model_copy(update={"index": index})
+    new = old.model_copy(update={"banks": {**settings.banks, "fresh": BankSettings(exchange="stopncii")}})
+    _add(sessions, _pdq(1), bank="fresh")
+    for by in (new, old, new):
+        with sessions.begin() as session:
+            assert publish_changes(session, by).number == 1
+        reader = EpochReader(folder, 0)
+        assert (_count(reader), reader.current().number) == (1, 1)
+    compaction_of(sessions, old).run(always=True)
     assert _count(EpochReader(folder, 0)) == 1
 
 
@@ -239,10 +249,10 @@ def test_a_damaged_epoch_is_refused_and_the_last_good_one_stays(
         ("", "corrupt"),
         ("{}", "corrupt"),
         ("[]", "corrupt"),
-        ('{"format": 4, "number": 2', "corrupt"),
+        ('{"format": 5, "number": 2', "corrupt"),
         (
             (
-                '{"format": 4, "number": 7, "manifest_sha256": "", "snapshot": "", '
+                '{"format": 5, "number": 7, "manifest_sha256": "", "snapshot": "", '
                 '"confirmed_at": "2026-01-01T00:00:00+00:00"}'
             ),
             "partial",
@@ -291,6 +301,28 @@ def test_roll_back_publishes_old_content_under_a_new_number(sessions: Sessions, 
     assert _count(reader) == 2
     with pytest.raises(EpochError, match="Epoch 99"):
         rollback(folder, 99)
+
+
+def test_a_roll_back_waits_for_who_publishes(
+    sessions: Sessions, folder: Path, wait_until: Callable[..., object]
+) -> None:
+    _publish(sessions, folder)
+    numbers: list[int] = []
+
+    def roll_back() -> None:
+        with sessions.begin() as session:
+            numbers.append(rollback(folder, 1, session=session))
+
+    with sessions.begin() as publishing:
+        publish(publishing, folder)
+        waiting = threading.Thread(target=roll_back)
+        waiting.start()
+        with sessions() as watching:
+            waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'")
+            wait_until(lambda: watching.scalar(waits) or numbers)
+        assert numbers == []
+    waiting.join()
+    assert numbers == [3]
 
 
 def test_a_folder_that_can_not_be_written_is_one_clear_error_and_changes_nothing(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
-from bank_sync.bank import BankCheckpoint, BankEntry, BankReject
+from bank_sync.bank import BankCheckpoint, BankEntry, BankRecord, BankReject
 from bank_sync.exchanges.protocol import (
     Exchange,
     ExchangeError,
+    FeedbackItem,
     KeysRefusedError,
     MalformedAnswerError,
+    Page,
     RequestRejectedError,
     TokenRejectedError,
     UnreachableError,
@@ -24,10 +26,10 @@ from bank_sync.exchanges.stopncii_client import StopNciiClient
 from bank_sync.sandbox.app import running
 from bank_sync.sandbox.client import PracticeClient
 from bank_sync.sandbox.faults import FAULTS, SHORT_PDQ
-from bank_sync.sync import SyncReport, sync_bank
+from bank_sync.sync import SyncReport, sync_bank, sync_banks
 from config.database import Sessions, make_engine, make_sessions
 from config.policy import BankSettings
-from config.settings import DatabaseSettings
+from config.settings import DatabaseSettings, Settings
 
 BANK = "practice"
 HASHES = [("pdq", bytes([n + 1]) * 32) for n in range(5)] + [("video_md5", b"\x07" * 16)]
@@ -227,6 +229,58 @@ def test_a_status_that_disagrees_with_all_cases_counts_as_withdrawn(
 
 
 @pytest.mark.parametrize("code", [429, 500, 502, 503, 504, 408])
+class _Refused:
+    """A bank whose records the database refuses, and then its token."""
+
+    first_start = 0
+    overlap = 0
+    snapshot = False
+    max_feedback = 0
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+
+    def fetch(self, _start: int, _token: str | None) -> Iterator[Page]:
+        yield self._page
+
+    def submit_feedback(self, items: Sequence[FeedbackItem]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        Page((BankRecord("pdq", b"\x01" * 31),), (), more=False, token=None, next_start=1),
+        Page((BankRecord("pdq", b"\x01" * 32),), (), more=True, token="a\x00b", next_start=1),  # noqa: S106
+    ],
+    ids=["batch", "token"],
+)
+def test_what_the_database_refuses_of_one_bank_is_that_banks_failure_alone(
+    sessions: Sessions,
+    practice: PracticeClient,
+    settings: Settings,
+    page: Page,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    practice.open_case(HASHES)
+    good = practice.bank_settings()
+
+    def opened(name: str, bank: BankSettings) -> Exchange:
+        return _Refused(page) if name == "refused" else _exchange(bank)
+
+    monkeypatch.setattr("bank_sync.sync.open_exchange", opened)
+    run = sync_banks(
+        sessions, settings.model_copy(update={"banks": {"refused": good, BANK: good}}), ["refused", BANK]
+    )
+    assert [(name, error.code) for name, error in run.failed] == [("refused", "records_refused")]
+    assert "31" not in run.failed[0][1].message
+    assert len(_live(sessions)) == len(HASHES)
+    assert run.epoch.new
+    with sessions() as session:
+        assert session.get_one(BankCheckpoint, "refused").last_error == "records_refused"
+
+
 def test_a_passing_fault_of_the_server_is_waited_out(
     sessions: Sessions, practice: PracticeClient, code: int
 ) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from bank_sync.bank import BankEntry, BankRecord, entries_by_id, upsert
-from bank_sync.own_bank import add_own, remove_own, retire_unsupported_own
+from bank_sync.own_bank import add_own, add_own_by_themselves, remove_own, retire_unsupported_own
 from config.database import make_engine, make_sessions
 from config.settings import DatabaseSettings
 
@@ -82,6 +83,52 @@ def test_what_rests_on_a_standing_own_entry_stands_as_well(session: Session) -> 
     _entry(session, 1, "Withdrawn")
     assert retire_unsupported_own(session) == []
     assert _live(session, later)
+
+
+def _confirm(session: Session) -> None:
+    _own(session, 9, source="second")
+
+
+def _import(session: Session) -> None:
+    add_own_by_themselves(session, [BankRecord("pdq", b"\x09" * 32)], source="import")
+
+
+@pytest.mark.parametrize("add", [_confirm, _import])
+def test_what_is_confirmed_while_its_entry_is_withdrawn_lives(
+    session: Session,
+    database_url: str,
+    add: Callable[[Session], None],
+    wait_until: Callable[..., object],
+) -> None:
+    own = _own(session, 9, _entry(session, 1), source="first")
+    _entry(session, 1, "Withdrawn")
+    session.commit()
+    engine = make_engine(DatabaseSettings(url=SecretStr(database_url)))
+    sessions = make_sessions(engine)
+
+    def retire() -> None:
+        with sessions.begin() as other:
+            retire_unsupported_own(other)
+
+    add(session)
+    retiring = threading.Thread(target=retire)
+    retiring.start()
+    with sessions() as watching:
+        waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        wait_until(lambda: watching.scalar(waits) or not retiring.is_alive())
+    session.commit()
+    retiring.join()
+    engine.dispose()
+    assert _live(session, own)
+
+
+def test_what_a_bank_gives_back_lives_again(session: Session) -> None:
+    own = _own(session, 9, _entry(session, 1))
+    _entry(session, 1, "Withdrawn")
+    assert retire_unsupported_own(session) == [own]
+    _entry(session, 1)
+    assert retire_unsupported_own(session) == []
+    assert _live(session, own)
 
 
 def test_a_withdrawn_origin_gives_no_life(session: Session) -> None:

@@ -212,6 +212,38 @@ def test_a_file_damaged_on_a_host_is_fetched_anew(hosts: Hosts) -> None:
     assert (reader.current().counts["pdq"], reader.fault) == (1, "")
 
 
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda path: path.write_bytes(b"{}")], ids=["lost", "damaged"]
+)
+def test_a_manifest_lost_on_a_host_is_fetched_anew(hosts: Hosts, damage: Callable[[Path], object]) -> None:
+    hosts.add(1)
+    hosts.publish("first")
+    hosts.reader("second").current()
+    damage(hosts.folder("second") / manifest_name(1))
+    reader = hosts.reader("second")
+    assert (reader.current().counts["pdq"], reader.fault) == (1, "")
+
+
+def test_two_that_publish_one_number_do_not_mix(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2):
+        hosts.add(number)
+        hosts.publish("first")
+    hosts.reader("second").current()
+
+    def raced(_replica: Replica) -> int:
+        # Somebody else publishes after this one looked for the last number.
+        monkeypatch.undo()
+        assert rollback(hosts.folder("first"), 1, replica=hosts.replica()) == 3
+        return 2
+
+    monkeypatch.setattr(Replica, "last_number", raced)
+    with pytest.raises(EpochError, match="Somebody else published"):
+        rollback(hosts.folder("second"), 1, replica=hosts.replica())
+    reader = hosts.reader("third")
+    assert (reader.current().number, reader.fault) == (3, "")
+    assert rollback(hosts.folder("second"), 1, replica=hosts.replica()) == 4
+
+
 def test_the_processes_of_a_host_share_one_look_at_the_prefix(hosts: Hosts) -> None:
     hosts.add(1)
     hosts.publish("first")

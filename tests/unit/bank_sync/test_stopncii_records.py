@@ -147,6 +147,8 @@ def test_the_last_pages_token_is_not_followed() -> None:
 @pytest.mark.parametrize(
     "answers",
     [
+        [{"hashRecords": [], "hasMoreRecords": True, "nextPageToken": "a\x00b"}],
+        [{"hashRecords": [], "hasMoreRecords": True, "nextPageToken": "\ud800"}],
         [{"hashRecords": [], "hasMoreRecords": True, "nextPageToken": None}],
         [{"hashRecords": [], "hasMoreRecords": True, "nextPageToken": ""}],
         [{"hashRecords": [], "hasMoreRecords": True, "nextPageToken": 3}],
@@ -162,7 +164,18 @@ def test_the_last_pages_token_is_not_followed() -> None:
         ],
         [{"hasMoreRecords": True, "nextPageToken": str(n)} for n in range(1002)],
     ],
-    ids=["null", "empty", "number", "not-list", "same-token", "same-page", "circle", "endless"],
+    ids=[
+        "nul-character",
+        "surrogate",
+        "null",
+        "empty",
+        "number",
+        "not-list",
+        "same-token",
+        "same-page",
+        "circle",
+        "endless",
+    ],
 )
 def test_paging_that_makes_no_sense_ends_with_an_error_instead_of_a_loop(
     answers: list[dict[str, Any]],

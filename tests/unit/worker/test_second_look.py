@@ -125,6 +125,18 @@ def test_a_closer_look_that_ends_badly_leaves_what_was_found() -> None:
     assert media.originals == first.originals
 
 
+def test_entries_that_may_not_match_take_no_place_from_those_that_may() -> None:
+    upload = _cropped()
+    first = _hash(upload, Profile.THOROUGH)
+    looks = _Looks(upload)
+    crowded = _epoch([BANK] * 6)
+    found = second_look(first, looks, crowded, 31, 40, lambda ids: [number for number in ids if number == 5])
+    assert _nearest(found) <= 31
+    looks.asked.clear()
+    second_look(first, looks, crowded, 31, 40, lambda _: [])
+    assert looks.asked == []
+
+
 def test_a_look_is_finer_than_the_one_before() -> None:
     upload = _cropped()
     near = min(

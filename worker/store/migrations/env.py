@@ -4,12 +4,13 @@ from alembic import context
 from sqlalchemy import create_engine, pool, text
 
 import bank_sync.bank
+import bank_sync.lineage
 import worker.store.hunts
 import worker.store.ledger
 import worker.store.models
 from config.database import Base
 
-MODELS = (bank_sync.bank, worker.store.models, worker.store.ledger, worker.store.hunts)
+MODELS = (bank_sync.bank, bank_sync.lineage, worker.store.models, worker.store.ledger, worker.store.hunts)
 """Imported so that their tables are in the metadata that `alembic revision --autogenerate` compares."""
 
 LOCK = 0x4857_0001
