@@ -228,7 +228,6 @@ def test_a_status_that_disagrees_with_all_cases_counts_as_withdrawn(
     assert _live(sessions) == set()
 
 
-@pytest.mark.parametrize("code", [429, 500, 502, 503, 504, 408])
 class _Refused:
     """A bank whose records the database refuses, and then its token."""
 
@@ -281,6 +280,7 @@ def test_what_the_database_refuses_of_one_bank_is_that_banks_failure_alone(
         assert session.get_one(BankCheckpoint, "refused").last_error == "records_refused"
 
 
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504, 408])
 def test_a_passing_fault_of_the_server_is_waited_out(
     sessions: Sessions, practice: PracticeClient, code: int
 ) -> None:

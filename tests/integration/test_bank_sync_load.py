@@ -95,10 +95,11 @@ class Model:
         return len(unseen)
 
 
+_SIZES = {"pdq": 32, "video_md5": 16}
 _RECORDS = st.builds(
-    BankRecord,
+    lambda kind, byte, **rest: BankRecord(kind, bytes([byte]) * _SIZES[kind], **rest),
     st.sampled_from(["pdq", "video_md5"]),
-    st.sampled_from([bytes([n]) * 16 for n in range(4)]),
+    st.integers(0, 3),
     raw_status=st.sampled_from(["Active", " active ", "Withdrawn", "Deleted", "", "Frozen \t\\ \n \u2603"]),
     case_numbers=st.sampled_from(
         [{}, {"a": "Active"}, {"a": "Withdrawn"}, {"b\\N\t": "Active", "a": "Deleted"}]
