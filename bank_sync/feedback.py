@@ -6,13 +6,13 @@ and before the commit tells the same thing twice, which the bank takes as once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -28,6 +28,8 @@ from config.policy import BankSettings
 PENDING_REVIEW = "PendingReview"
 BLOCKED = "Blocked"
 NOT_BLOCKED = "NotBlocked"
+
+_PENDING = "pending:"
 
 RETRY_FIRST = 5.0
 RETRY_MAX = 3600.0
@@ -47,7 +49,7 @@ class FeedbackCounts:
 
 def pending_key(entry_id: int) -> str:
     """The idempotency key of PendingReview: told once an entry."""
-    return f"pending:{entry_id}"
+    return f"{_PENDING}{entry_id}"
 
 
 def decision_key(decision_id: int | str, entry_id: int) -> str:
@@ -144,14 +146,15 @@ def _send_bank(
 
 
 def _newest(session: Session, entry_ids: set[int]) -> dict[int, int]:
-    """The item that counts for each entry: the newest verdict, sent or not, or else PendingReview.
+    """The item that counts for each entry: the newest verdict or undo of one, sent or not, or else PendingReview.
 
-    What was dropped was never told and takes nothing's place.
+    What was dropped was never told and takes nothing's place. A PendingReview by an undo takes the place of the
+    verdict before it; that of a match never does.
     """
     rows = session.execute(
         select(Feedback.entry_id, Feedback.id)
         .where(Feedback.entry_id.in_(entry_ids), Feedback.dropped.is_(None))
-        .order_by(Feedback.value != PENDING_REVIEW, Feedback.id)
+        .order_by(~Feedback.idempotency_key.startswith(_PENDING), Feedback.id)
     )
     return {row.entry_id: row.id for row in rows}
 
@@ -211,3 +214,35 @@ def _due() -> ColumnElement[bool]:
 
 def _takes_feedback(bank: BankSettings | None) -> bool:
     return bank is not None and bank.enabled and bank.send_feedback and bank.exchange == "stopncii"
+
+
+def take_back(session: Session, keys: Sequence[str], key: Callable[[int], str]) -> None:
+    """What verdicts told, by their keys, is told no more: unsent it is dropped, sent it is replaced. Never commits.
+
+    The replacement is what was to be told of the entry before, or PendingReview; `key` makes its idempotency key.
+    """
+    session.execute(
+        update(Feedback)
+        .where(Feedback.idempotency_key.in_(keys), Feedback.sent_at.is_(None), Feedback.dropped.is_(None))
+        .values(dropped="undone")
+    )
+    told = session.scalars(
+        select(Feedback)
+        .where(Feedback.idempotency_key.in_(keys))
+        .order_by(Feedback.entry_id)
+        .execution_options(populate_existing=True)
+    ).all()
+    for row in told:
+        before = session.scalar(
+            select(Feedback)
+            .where(
+                Feedback.entry_id == row.entry_id,
+                Feedback.id < row.id,
+                or_(Feedback.dropped.is_(None), Feedback.dropped == "superseded"),
+            )
+            .order_by(Feedback.idempotency_key.startswith(_PENDING), Feedback.id.desc())
+            .limit(1)
+        )
+        if row.sent_at is not None or (before is not None and before.dropped is not None):
+            value = before.value if before is not None else PENDING_REVIEW
+            enqueue(session, row.entry_id, value, key(row.entry_id))

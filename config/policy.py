@@ -83,6 +83,24 @@ class FloodSettings(_Group):
     window: float = Field(3600, gt=0, description="Seconds over which they are counted.")
 
 
+class SecondReviewSettings(_Group):
+    """Which verdicts a second person must agree with before they are enacted. A suspected minor acts at once."""
+
+    distance: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_RADIUS,
+        description="Nearest distance over which two persons decide; empty: distance never asks for it.",
+    )
+    first_hit: bool = Field(
+        False, description="Two persons decide while nobody has decided a match of any of its entries."
+    )
+    restores: bool = Field(
+        False, description="Two persons decide to serve again what a decision had removed."
+    )
+    share: float = Field(0.0, ge=0, le=1, description="Share of the other reviews that two persons decide.")
+
+
 class PolicySettings(_Group):
     mode: Literal["enforce", "shadow"] = Field(
         "enforce", description="shadow records what would be done, does nothing."
@@ -113,6 +131,9 @@ class PolicySettings(_Group):
         description="What is no image or video, or of a format out of scope.",
     )
     flood: FloodSettings = Field(FloodSettings(), description="The flood breaker.")
+    second_review: SecondReviewSettings = Field(
+        SecondReviewSettings(), description="Which verdicts need a second person."
+    )
     retro_most_share: float = Field(
         0.001,
         gt=0,
@@ -165,6 +186,7 @@ class BankSettings(_Group):
     timeout: float = Field(60, gt=0, description="stopncii: seconds to wait for one answer.")
     path: Path | None = Field(None, description="file: the file of `type value` lines.")
     send_feedback: bool = Field(True, description="Whether decisions are reported back to the bank.")
+    deadline: str = Field("default", description="Profile of `deadlines.profiles` that its matches start.")
 
     @model_validator(mode="after")
     def _has_what_its_exchange_needs(self) -> BankSettings:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from config.deadlines import DeadlineProfile
 from config.policy import BankSettings, RuleSettings
 from config.settings import Settings
 
@@ -33,6 +34,7 @@ def render() -> str:
     parts.append(
         _table("policy.rules.<bank>.<signal type>", "policy.rules.<bank>.<signal type>.", RuleSettings)
     )
+    parts.append(_table("deadlines.profiles.<name>", "deadlines.profiles.<name>.", DeadlineProfile))
     parts.append(_table("banks.<name>", "banks.<name>.", BankSettings))
     return "\n".join(parts)
 
@@ -57,8 +59,16 @@ def _leaves(
         inner = _model(field.annotation)
         if inner is not None and nested:
             yield from _leaves(f"{prefix}{name}.", inner, default, nested=True)
-        elif inner is None and typing.get_origin(field.annotation) is not dict:
+        elif inner is None and not _is_nested(field.annotation):
             yield f"{prefix}{name}", field, default
+
+
+def _is_nested(annotation: object) -> bool:
+    """Whether it is a table of groups, which has a section of its own."""
+    if typing.get_origin(annotation) is not dict:
+        return False
+    value = typing.get_args(annotation)[1]
+    return _model(value) is not None or typing.get_origin(value) is dict
 
 
 def _model(annotation: object) -> type[BaseModel] | None:
@@ -72,6 +82,8 @@ def _type(annotation: object) -> str:
         return " or ".join(_type(part) for part in typing.get_args(annotation) if part is not type(None))
     if typing.get_origin(annotation) is list:
         return f"list of {_type(typing.get_args(annotation)[0])}"
+    if typing.get_origin(annotation) is dict:
+        return f"table of {_type(typing.get_args(annotation)[1])}"
     names = {
         str: "text",
         int: "whole number",
@@ -95,7 +107,7 @@ def _shown(value: object) -> str:
         return "required"
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    if value is None or value == "" or value == []:
+    if value is None or value in ("", [], {}):
         return "empty"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 

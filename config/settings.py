@@ -1,27 +1,38 @@
 """Every setting of Hashwarden as one typed tree: defaults here, overridden by TOML, then by the environment.
 
-Sources, later ones win: the model's defaults, `config/default.toml`, `config/policy.toml`, `config/banks.toml`,
-the file that HASHWARDEN_CONFIG names, and HASHWARDEN_* variables with `__` between levels
-(HASHWARDEN_DATABASE__URL, HASHWARDEN_BANKS__STOPNCII__FETCH_KEY).
+Sources, later ones win: the model's defaults, `config/default.toml`, `config/policy.toml`, `config/deadlines.toml`,
+`config/reasons.toml`, `config/banks.toml`, the file that HASHWARDEN_CONFIG names, and HASHWARDEN_* variables with
+`__` between levels (HASHWARDEN_DATABASE__URL, HASHWARDEN_BANKS__STOPNCII__FETCH_KEY).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
+from config.deadlines import DeadlineSettings
 from config.errors import SettingsError
+from config.oidc import OidcSettings
 from config.policy import BankSettings, PolicySettings
 
 CONFIG_FILE_VARIABLE = "HASHWARDEN_CONFIG"
-_PACKAGED = ("default.toml", "policy.toml", "banks.toml")
+_PACKAGED = ("default.toml", "policy.toml", "deadlines.toml", "reasons.toml", "banks.toml")
 
 
 class _Group(BaseModel):
@@ -182,9 +193,55 @@ class WebhookSettings(_Group):
 class ReviewSettings(_Group):
     host: str = Field("127.0.0.1", description="Address the review pages, metrics and probes listen on.")
     port: int = Field(8765, ge=0, le=65535, description="Port of the review pages, metrics and probes.")
-    password: SecretStr | None = Field(
-        None, description="Password of the review pages; without one they are off."
+    tls: bool = Field(
+        False,
+        description="TLS is in front: cookies are Secure, HSTS is sent, other hosts may be listened to.",
     )
+    url: str = Field("", description="Where people reach the pages; empty: the address they listen on.")
+    session_lasts: float = Field(43200, gt=0, description="Seconds until a sign-in ends, however busy it is.")
+    idle_after: float = Field(3600, gt=0, description="Seconds without a page until a sign-in ends.")
+    reasons: dict[str, str] = Field(
+        default_factory=dict, description="The short list of reasons: a code and its words."
+    )
+
+    @property
+    def address(self) -> str:
+        """Where people reach the pages, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.url.rstrip("/") or f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+
+class ExposureSettings(_Group):
+    """How much of sharp pictures (a region or the whole) one reviewer looks at."""
+
+    soft_looks_hour: int = Field(40, ge=1, description="Looks in an hour from which a break is offered.")
+    hard_looks_hour: int = Field(
+        80, ge=1, description="Looks in an hour that end sharp pictures for a while."
+    )
+    soft_seconds_hour: float = Field(
+        120, gt=0, description="Seconds of looking in an hour from which a break is offered."
+    )
+    hard_seconds_hour: float = Field(
+        300, gt=0, description="Seconds of looking in an hour that end sharp pictures for a while."
+    )
+    soft_seconds_week: float = Field(
+        3600, gt=0, description="Seconds of looking in seven days from which a break is offered."
+    )
+    hard_seconds_week: float = Field(
+        7200, gt=0, description="Seconds of looking in seven days that end them until it is less again."
+    )
+    cool_down: float = Field(
+        900,
+        gt=0,
+        description="Seconds without a look that make a break: after it the hour is counted from zero.",
+    )
+
+    @model_validator(mode="after")
+    def _soft_comes_first(self) -> Self:
+        for name in ("looks_hour", "seconds_hour", "seconds_week"):
+            if getattr(self, f"soft_{name}") > getattr(self, f"hard_{name}"):
+                raise ValueError(f"soft_{name} is over hard_{name}")
+        return self
 
 
 class AlarmSettings(_Group):
@@ -225,12 +282,30 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     webhook: WebhookSettings = WebhookSettings()
     review: ReviewSettings = ReviewSettings()
+    oidc: OidcSettings = OidcSettings()
+    exposure: ExposureSettings = ExposureSettings()
     alarms: AlarmSettings = AlarmSettings()
     logs: LogSettings = LogSettings()
     policy: PolicySettings = PolicySettings()
+    deadlines: DeadlineSettings = DeadlineSettings()
     banks: dict[str, BankSettings] = Field(
         default_factory=lambda: {"own": BankSettings(exchange="own")}, description="The banks by name."
     )
+
+    @model_validator(mode="after")
+    def _banks_name_deadlines(self) -> Settings:
+        for name, bank in self.banks.items():
+            if bank.deadline not in self.deadlines.profiles:
+                raise ValueError(
+                    f"bank {name} names the deadline {bank.deadline!r}, which deadlines.profiles has not"
+                )
+        return self
+
+    @property
+    def revision(self) -> str:
+        """Twelve hex digits that name all settings but the secrets; recorded when a service starts."""
+        # Secrets are written as asterisks.
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
     @property
     def epochs_dir(self) -> Path:

@@ -29,6 +29,7 @@ class _Place:
 _START = "Start here"
 _MEDIA = "Pictures and videos"
 _OPERATE = "Operate"
+_PEOPLE = "People"
 _BANKS = "Banks and index"
 _SERVICES = "Services"
 
@@ -41,6 +42,8 @@ COMMANDS = {
     "bench": _Place("worker.commands.bench:bench", "Measure what is found and what it costs.", _MEDIA),
     "reviews": _Place("worker.commands.review:reviews", "List what a person has to decide.", _OPERATE),
     "decide": _Place("worker.commands.review:decide", "Decide a review.", _OPERATE),
+    "undo": _Place("worker.commands.review:undo", "Take a decision back.", _OPERATE),
+    "appeal": _Place("worker.commands.review:appeal", "Appeal a removal.", _OPERATE),
     "uploads": _Place("worker.commands.review:uploads", "List uploads, or one with its history.", _OPERATE),
     "replay": _Place("worker.commands.review:replay", "Scan uploads again.", _OPERATE),
     "demotions": _Place(
@@ -51,6 +54,8 @@ COMMANDS = {
     "coverage": _Place(
         "worker.commands.operate:coverage", "What was seen and scanned, and alarms.", _OPERATE
     ),
+    "people": _Place("worker.commands.people:people", "Who may sign in, and who is.", _PEOPLE),
+    "audit": _Place("worker.commands.audit:audit", "Verify and export the log of what was done.", _PEOPLE),
     "bank": _Place("bank_sync.cli:bank", "Sync, import and watch banks.", _BANKS),
     "index": _Place("bank_sync.cli:index", "Publish and roll back index epochs.", _BANKS),
     "up": _Place("worker.commands.services:up", "Run all services of this host.", _SERVICES),

@@ -22,7 +22,7 @@ from standardwebhooks import Webhook
 from config.database import Sessions
 from config.settings import WebhookSettings
 from worker.domain import State
-from worker.store.models import Demotion, Upload, WebhookMessage
+from worker.store.models import Demotion, Review, Upload, WebhookMessage
 
 log = structlog.get_logger()
 
@@ -65,6 +65,12 @@ def tell_state(
 def tell_demotion(session: Session, demotion: Demotion) -> None:
     """Queues the news that the flood breaker tripped, for a person at the platform."""
     _queue(session, "flood.tripped", {"demotion_id": demotion.id, "uploaders": demotion.uploaders}, fast=True)
+
+
+def tell_due(session: Session, review: Review, percent: int) -> None:
+    """Queues the news that a review has used this share of its time; 100: it is breached."""
+    data = {"review_id": review.id, "percent": percent, "due_at": review.due_at.isoformat()}
+    _queue(session, "review.due_soon", data, fast=True)
 
 
 def _queue(session: Session, kind: str, data: dict[str, Any], *, fast: bool) -> None:

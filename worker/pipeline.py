@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -30,7 +30,7 @@ from worker.matching import SignalIndex, find_matches, hold_radius, standing, wi
 from worker.media.sandbox import MediaSandbox
 from worker.second_look import second_look
 from worker.storage.protocol import ObjectStore, Receipt
-from worker.store import contents, floods, leases, ledger
+from worker.store import clusters, contents, floods, leases, ledger
 from worker.store.leases import Lease
 from worker.store.models import Content, Upload
 from worker.store.transitions import transition
@@ -224,9 +224,19 @@ def write_outcome(
     if outcome.review:
         uncompared = Kind.UNSUPPORTED if media.kind is Kind.UNSUPPORTED else Kind.UNSCANNABLE
         cause = "match" if outcome.reason == "match" else uncompared.value
-        review = contents.open_review(session, content, cause=cause, priority=outcome.priority, retro=retro)
+        counting = [match for match in outcome.matches if match.effect is not Effect.SHADOW]
+        review = contents.open_review(
+            session,
+            content,
+            cause=cause,
+            priority=outcome.priority,
+            hours=_hours(settings, upload, counting),
+            nearest=min((match.distance for match in counting), default=256),
+            retro=retro,
+        )
         review_id = review.id
         contents.keep_fingerprint(content, media)
+        clusters.join(session, content)
         _tell_banks(session, settings, outcome, feedback.PENDING_REVIEW, feedback.pending_key)
     if outcome.state is State.REMOVED:
         # Decided before: withheld first, like any match, then removed by that decision.
@@ -251,6 +261,13 @@ def write_outcome(
         for demotion in floods.count_holds(session, holds, uploader, policy.flood, came):
             log.error("flood_breaker_tripped", demotion=demotion.id, uploaders=demotion.uploaders)
             outbox.tell_demotion(session, demotion)
+
+
+def _hours(settings: Settings, upload: Upload, matches: Iterable[Match]) -> float:
+    """The earliest clock that these matches and the upload's place start."""
+    banks = {match.bank for match in matches}
+    profiles = [settings.banks[bank].deadline for bank in banks if bank in settings.banks]
+    return settings.deadlines.hours(profiles, upload.bucket, upload.key)
 
 
 def _tell_banks(

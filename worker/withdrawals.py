@@ -59,7 +59,13 @@ def _unsupported(*what: Any) -> Select[Any]:  # noqa: ANN401 (columns or the who
     )
     return (
         select(*what)
-        .where(Review.state == "open", Review.cause == "match", ~supported)
+        .where(
+            Review.state == "open",
+            Review.cause == "match",
+            # What is appealed is removed already, and somebody waits for an answer.
+            Review.stage != "appeal",
+            ~supported,
+        )
         .order_by(Review.id)
         .limit(_BATCH)
     )

@@ -6,8 +6,10 @@ import errno
 import os
 import random
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ from bank_sync.epoch import (
 from bank_sync.epoch_files import manifest_name, path_of, read_manifest
 from bank_sync.index.flat import FlatIndex
 from bank_sync.manifest import EpochError, Manifest
+from bank_sync.opened import Opened, open_epoch
 from bank_sync.signals import PDQ, VIDEO_MD5, Frame, pack_frames
 from config.database import Sessions, make_engine, make_sessions
 from config.settings import DatabaseSettings
@@ -326,7 +329,15 @@ def test_a_new_base_is_swapped_in_beside_the_look_ups(
     old = reader.current()
     _put(sessions, 2)
     number = _publish(sessions, folder)
+    gate = threading.Event()
+
+    def opened(*what: Any) -> Opened:  # noqa: ANN401 (what the reader hands over)
+        gate.wait(30)
+        return open_epoch(*what)
+
+    monkeypatch.setattr("bank_sync.epoch_reader.open_epoch", opened)
     assert reader.current() is old
+    gate.set()
     wait_until(lambda: reader.current().number == number)
     _assert_equal(sessions, reader)
     _put(sessions, 3)

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from worker.cli import cli
 from worker.domain import State
+from worker.review import claims
 from worker.store.models import Demotion, Review, Upload
 
 if TYPE_CHECKING:
@@ -81,6 +82,27 @@ def test_decide_moves_and_remembers(held: int) -> None:
     assert [line["verdict"] for line in lines("reviews", "--all")] == ["confirmed"]
     told = run("decide", review, "not_a_match", "--reason", "a twin").stdout
     assert told == f"Review {review}: not_a_match. 1 upload moved.\n"
+
+
+def test_undo_appeal_and_force_at_the_terminal(held: int, rig: Rig) -> None:
+    review = lines("reviews")[0]["id"]
+    assert lines("reviews")[0]["left"] > 47 * 3600
+    claim = claims.take(rig.sessions, review, "jo")
+    assert lines("reviews")[0]["held_by"] == "jo"
+    assert "--force" in run("decide", review, "lawful", "--as", "maria", code=1).output
+    assert "--reason" in run("decide", review, "lawful", "--force", code=2).output
+    claims.hand_back(rig.sessions, "jo", claim.token)
+    run("decide", review, "confirmed", "--as", "maria")
+    assert run("undo", review).stdout == f"Review {review}: undone. 1 upload moved back.\n"
+    run("decide", review, "confirmed", "--as", "maria", "--force", "--reason", "again")
+    told = run("appeal", held, "--reason", "that is me").stdout
+    assert told == f"Appeal 1: review {review} waits for another person.\n"
+    assert (
+        "another person than operator:maria"
+        in run("decide", review, "lawful", "--as", "maria", code=1).output
+    )
+    run("decide", review, "lawful", "--as", "kim")
+    assert rig.row(held).state == "released"
 
 
 def test_decide_wakes_a_worker(held: int, embedded: Embedded) -> None:
@@ -273,8 +295,8 @@ def test_a_bank_file_that_is_none_is_named(
         ("STORAGE__BUCKETS", "photos", "uploads", "HASHWARDEN_STORAGE* variable is not valid JSON."),
         ("QUEUE__DEPTH", "many", "uploads", "queue.depth is not usable"),
         ("EVENTS__SQS_QUEUE_URL", "", "ingest", "events.sqs_queue_url is empty"),
-        ("REVIEW__HOST", "0.0.0.0", "review-app", "without a password"),  # noqa: S104 (refused)
-        ("REVIEW__HOST", "192.0.2.1", "review-app", "without a password"),
+        ("REVIEW__HOST", "0.0.0.0", "review-app", "without TLS"),  # noqa: S104 (refused)
+        ("REVIEW__HOST", "192.0.2.1", "review-app", "without TLS"),
     ],
 )
 def test_a_setting_that_can_not_work_is_one_sentence(

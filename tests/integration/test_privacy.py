@@ -185,7 +185,6 @@ def collect_forbidden(run: Run, deployment: Deployment, scenario: Scenario) -> N
         keys.subscription,
         keys.fetch,
         keys.feedback,
-        deployment.review_password,
         "a-wrong-key",
         "pass-word-1",
     }

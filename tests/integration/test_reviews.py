@@ -187,5 +187,13 @@ def test_an_unknown_review_is_named(rig: Rig) -> None:
 def test_texts_that_can_not_be_kept_are_refused(case: Case, texts: dict[str, str], told: str) -> None:
     given = {"actor": "maria", "request_id": "one", "reason": "", **texts}
     with pytest.raises(ReviewError, match=told):
-        decide_review(case.rig.sessions, case.rig.settings.policy, case.review, Verdict.LAWFUL, **given)
+        decide_review(
+            case.rig.sessions,
+            case.rig.settings.policy,
+            case.review,
+            Verdict.LAWFUL,
+            actor=given["actor"],
+            request_id=given["request_id"],
+            reason=given["reason"],
+        )
     assert case.states() == {State.HELD}

@@ -86,10 +86,14 @@ def status(limit: int, as_json: bool) -> None:
 @json_option
 def approve(hunt: int, name: str, as_json: bool) -> None:
     """Let a stopped hunt hold and flag what it found; the dispatcher, or `retro run`, does it."""
+    from worker.review import audit
+    from worker.review.people import operator
     from worker.store import hunts
 
     with database() as (settings, sessions), sessions.begin() as session:
-        state = hunts.approve(session, hunt, actor=name or login(), ledger_enabled=settings.ledger.enabled)
+        actor = operator(session, name or login())
+        state = hunts.approve(session, hunt, actor=actor, ledger_enabled=settings.ledger.enabled)
+        audit.record(session, actor=actor, action="hunt_approved", subject=("hunt", hunt))
     if as_json:
         print_json({"hunt": hunt, "state": state})
     elif state is hunts.HuntState.ACTING:
@@ -109,10 +113,14 @@ def reject(hunt: int, name: str, as_json: bool) -> None:
 
     The hashes that came near something are not hunted again. New uploads still match them as the policy says.
     """
+    from worker.review import audit
+    from worker.review.people import operator
     from worker.store import hunts
 
     with database() as (_, sessions), sessions.begin() as session:
-        hunts.reject(session, hunt, actor=name or login())
+        actor = operator(session, name or login())
+        hunts.reject(session, hunt, actor=actor)
+        audit.record(session, actor=actor, action="hunt_rejected", subject=("hunt", hunt))
     if as_json:
         print_json({"hunt": hunt, "state": "rejected"})
     else:

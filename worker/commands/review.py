@@ -1,4 +1,4 @@
-"""What a person does without the pages: `reviews`, `decide`, `uploads`, `replay`, `demotions`."""
+"""What a person does without the pages: `reviews`, `decide`, `undo`, `appeal`, `uploads`, `replay`, `demotions`."""
 
 from __future__ import annotations
 
@@ -40,14 +40,25 @@ def reviews(closed: bool, limit: int, as_json: bool) -> None:
     if not lines:
         click.echo("No review is open.")
         return
-    shown = table("Review", "State", "Priority", "Age", "Cause", "Kind", "Uploads", "Closest match")
+    shown = table("Review", "State", "Due", "Priority", "Cause", "Kind", "Uploads", "Closest match")
     for line in lines:
-        state = line.verdict or line.state
+        state = line.verdict if line.state == "decided" else _waits(line)
         states = ", ".join(f"{count} {name}" for name, count in sorted(line.states.items()))
         cause = line.cause if not line.reason else f"{line.cause} ({line.reason})"
         cause = f"{cause}, retro" if line.retro else cause
-        add_row(shown, line.id, state, line.priority, age(line.age), cause, line.kind, states, _closest(line))
+        due = _due(line) if line.state == "open" else ""
+        add_row(shown, line.id, state, due, line.priority, cause, line.kind, states, _closest(line))
     console().print(shown)
+
+
+def _waits(line: ReviewLine) -> str:
+    """What an open review waits for, and whether somebody has it."""
+    state = line.state if line.stage == "first" else line.stage
+    return f"{state}, in hand" if line.held_by else state
+
+
+def _due(line: ReviewLine) -> str:
+    return f"overdue by {age(-line.left)}" if line.left < 0 else f"in {age(line.left)}"
 
 
 def _closest(line: ReviewLine) -> str:
@@ -64,25 +75,45 @@ def _closest(line: ReviewLine) -> str:
 @click.option("--reason", default="", help="Why, in your words; kept with the decision.")
 @name_option
 @click.option("--request-id", default="", help="Sent again with the same one, a decision is taken once.")
+@click.option("--force", is_flag=True, help="Even while somebody has it in hand; needs --reason.")
+@click.option("--uploads", "typed", type=click.IntRange(1), help="How many it decides; needed over 25.")
 @json_option
-def decide(review: int, verdict: str, reason: str, name: str, request_id: str, as_json: bool) -> None:
+def decide(
+    review: int,
+    verdict: str,
+    reason: str,
+    name: str,
+    request_id: str,
+    force: bool,
+    typed: int | None,
+    as_json: bool,
+) -> None:
     """Decide a review: for all uploads of the same content, and those still to come.
 
-    A later verdict replaces an earlier one; a removed upload can be brought back until its bytes are deleted.
+    It is recorded as an operator's decision. A later verdict replaces an earlier one; a removed upload can be brought
+    back until its bytes are deleted. Where policy asks for a second person, the verdict waits for theirs; how many
+    uploads it releases asks for nobody else here.
     """
+    if force and not reason.strip():
+        raise click.UsageError("Say with --reason why it can't wait for whoever has it in hand.")
     from uuid import uuid4
 
+    from worker.review.people import operator
     from worker.review.reviews import decide_review
 
     with database() as (settings, sessions):
+        with sessions() as session:
+            actor = operator(session, name or login())
         decided = decide_review(
             sessions,
             settings.policy,
             review,
             Verdict(verdict),
-            actor=name or login(),
+            actor=actor,
             request_id=request_id or str(uuid4()),
             reason=reason,
+            force=force,
+            typed=typed,
         )
         awake = wake(settings, decided.moved)
     if as_json:
@@ -94,11 +125,16 @@ def decide(review: int, verdict: str, reason: str, name: str, request_id: str, a
                 "moved": [upload_id for upload_id, _ in decided.moved],
                 "kept": decided.kept,
                 "repeated": decided.repeated,
+                "waits": decided.waits,
             }
         )
         return
     if decided.repeated:
         click.echo(f"Review {review} was decided by this request before; nothing was done again.")
+        return
+    if decided.waits:
+        person = "a second person" if decided.waits == "second" else "a third person: the two before disagree"
+        click.echo(f"Review {review}: {verdict}. Nothing moves yet; it waits for {person}.")
         return
     click.echo(f"Review {review}: {verdict}. {_count(len(decided.moved), 'upload')} moved.")
     if decided.kept:
@@ -106,13 +142,73 @@ def decide(review: int, verdict: str, reason: str, name: str, request_id: str, a
     if verdict == Verdict.CONFIRMED and decided.moved:
         seconds = settings.policy.removal_delay
         delay = f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
-        click.echo(
-            f"The bytes are deleted in {delay}; `hashwarden decide {review} lawful` undoes it until then."
-        )
+        click.echo(f"The bytes are deleted in {delay}; `hashwarden undo {review}` undoes it until then.")
     if not awake:
         click.echo(
             "The broker can't be reached: `hashwarden dispatch` makes it hold as soon as it can.", err=True
         )
+
+
+@click.command(epilog="Example: hashwarden undo 12 --reason 'the wrong row' --as maria")
+@click.argument("review", type=int)
+@click.option("--reason", default="", help="Why, in your words; kept with the undo.")
+@name_option
+@click.option("--request-id", default="", help="Sent again with the same one, it is done once.")
+@json_option
+def undo(review: int, reason: str, name: str, request_id: str, as_json: bool) -> None:
+    """Take the last decision of a review back: everything it changed is put back, and the review is open again.
+
+    At the terminal this works until the bytes are deleted, whoever decided.
+    """
+    from uuid import uuid4
+
+    from worker.review.people import operator
+    from worker.review.undo import undo as undo_decision
+
+    with database() as (settings, sessions):
+        with sessions() as session:
+            actor = operator(session, name or login())
+        undone = undo_decision(
+            sessions,
+            settings.policy,
+            review,
+            actor=actor,
+            request_id=request_id or str(uuid4()),
+            reason=reason,
+            lead=True,
+        )
+        wake(settings, undone.moved)
+    if as_json:
+        moved = [upload_id for upload_id, _ in undone.moved]
+        print_json({"review": review, "undo": undone.undo_id, "moved": moved, "kept": undone.kept})
+        return
+    click.echo(f"Review {review}: undone. {_count(len(undone.moved), 'upload')} moved back.")
+    if undone.kept:
+        click.echo(f"{_count(undone.kept, 'upload')} can't be brought back: the bytes are already deleted.")
+
+
+@click.command(epilog="Example: hashwarden appeal 41 --reason 'the uploader is shown, and agreed'")
+@click.argument("upload_id", type=int)
+@click.option("--reason", required=True, help="What the person who appeals says.")
+@name_option
+@json_option
+def appeal(upload_id: int, reason: str, name: str, as_json: bool) -> None:
+    """Open an appeal against the removal of an upload: its review is decided again, by somebody else.
+
+    Until then nothing of it is deleted. An appeal that is open already is not opened twice.
+    """
+    from worker.review.appeals import open_appeal
+    from worker.review.people import operator
+
+    with database() as (settings, sessions):
+        with sessions() as session:
+            actor = operator(session, name or login())
+        opened = open_appeal(sessions, settings, upload_id, reason=reason, actor=actor, source="terminal")
+    if as_json:
+        print_json({"appeal": opened.appeal_id, "review": opened.review_id, "known": opened.known})
+        return
+    already = " was open already" if opened.known else ""
+    click.echo(f"Appeal {opened.appeal_id}{already}: review {opened.review_id} waits for another person.")
 
 
 @click.command(epilog="Example: hashwarden uploads --state held --json")
@@ -243,20 +339,27 @@ def replay(upload_ids: tuple[int, ...], state: str | None, name: str, as_json: b
 def demotions(demotion_id: int | None, name: str, as_json: bool) -> None:
     """List the bank entries that the flood breaker set to flag-only, or lift one.
 
-    An entry that suddenly hits many uploaders may be wrong or planted: look at its reviews before you lift it.
+    An entry that suddenly hits many uploaders may be wrong or planted: look at its reviews before you lift it. On the
+    review pages this takes two persons.
     """
     from sqlalchemy import Float, cast, func, select
 
+    from worker.review import audit
+    from worker.review.people import operator
     from worker.store import floods
     from worker.store.models import Demotion
 
     with database() as (_, sessions):
         if demotion_id is not None:
             with sessions.begin() as session:
-                if not floods.lift(session, demotion_id, actor=name or login()):
+                actor = operator(session, name or login())
+                if not floods.lift(session, demotion_id, actor=actor):
                     raise click.ClickException(
                         f"There is no demotion {demotion_id} to lift. `hashwarden demotions` lists them."
                     )
+                audit.record(
+                    session, actor=actor, action="demotion_lifted", subject=("demotion", demotion_id)
+                )
             if as_json:
                 print_json({"lifted": demotion_id})
             else:

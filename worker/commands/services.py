@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import click
@@ -58,7 +59,7 @@ def worker(lane: str, concurrency: int) -> None:
     from worker.domain import Lane
     from worker.queue.tasks import run_worker
 
-    run_worker(_checked(), list(Lane) if lane == "both" else [Lane(lane)], concurrency)
+    run_worker(_checked("worker"), list(Lane) if lane == "both" else [Lane(lane)], concurrency)
 
 
 @click.command(epilog="Example: hashwarden ingest")
@@ -68,7 +69,7 @@ def ingest() -> None:
     from worker.events import bridge
     from worker.events.sqs import SqsSource
 
-    settings = _checked()
+    settings = _checked("ingest")
     if not settings.events.sqs_queue_url:
         raise SettingsError(
             "The setting events.sqs_queue_url is empty, so there is no queue to take events from.",
@@ -90,7 +91,7 @@ def dispatch() -> None:
     """
     from worker.queue.dispatch import Dispatcher
 
-    settings = _checked()
+    settings = _checked("dispatch")
     with _parts(settings) as (parts, announcer), _until_signalled() as stop:
         Dispatcher(settings, parts.sessions, announcer).run(stop)
 
@@ -106,7 +107,7 @@ def sweep(full: bool, recent: bool, once: bool) -> None:
     """
     from worker.events.sweep import Sweeper
 
-    settings = _checked()
+    settings = _checked("sweep")
     with _parts(settings) as (parts, announcer), _until_signalled() as stop:
         sweeper = Sweeper(parts.sessions, parts.store, _inbox(settings, parts, announcer), settings)
         if not (full or recent or once):
@@ -122,17 +123,20 @@ def sweep(full: bool, recent: bool, once: bool) -> None:
 def review_app() -> None:
     """Serve the review pages, /metrics, /health/live and /health/ready until told to stop.
 
-    The pages need review.password; without it they are off, and only this host may reach the rest.
+    `hashwarden people` says who may sign in. Other hosts are served only with TLS in front (review.tls).
     """
     from bank_sync.epoch import read_pointer
     from config.database import make_engine, make_sessions
     from worker.commands.wake import wake
+    from worker.media.limits import Limits
     from worker.media.sandbox import ZygoteSandbox
     from worker.operate.metrics import Metrics
     from worker.review.pages import make_app
+    from worker.review.reveal import Reveals
     from worker.review.serve import serve
+    from worker.storage.s3 import S3Store
 
-    settings = _checked()
+    settings = _checked("review-app")
     engine = make_engine(settings.database)
     sessions = make_sessions(engine)
 
@@ -141,9 +145,13 @@ def review_app() -> None:
             return sandbox.walls
 
     metrics = Metrics(settings, sessions, lambda: read_pointer(settings.epochs_dir), walls=walls)
-    app = make_app(settings, sessions, lambda moved: wake(settings, moved), metrics=metrics)
+    limits = Limits(video_bytes=settings.media.spool_bytes)
     try:
-        with _until_signalled() as stop:
+        with ZygoteSandbox(limits) as pictures, ZygoteSandbox(limits) as films, _until_signalled() as stop:
+            reveals = Reveals(settings, sessions, S3Store(settings.storage), pictures, films)
+            app = make_app(
+                settings, sessions, lambda moved: wake(settings, moved), metrics=metrics, reveals=reveals
+            )
             serve(app, settings.review, stop, lambda address: click.echo(f"Review pages at {address}"))
     finally:
         engine.dispose()
@@ -159,7 +167,7 @@ def up(concurrency: int) -> None:
     from worker.operate.memory import video_concurrency
     from worker.operate.supervise import Supervisor
 
-    settings = _checked()
+    settings = _checked("up")
     services = {
         "worker-image": ["worker", "--lane", "image", "--concurrency", str(concurrency)],
         "worker-video": ["worker", "--lane", "video", "--concurrency", str(video_concurrency(concurrency))],
@@ -179,15 +187,17 @@ def own_command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "worker.cli", *arguments]
 
 
-def _checked() -> Settings:
-    """Settings with logs set up; the service ends here with one sentence when it could not work at all.
+def _checked(service: str) -> Settings:
+    """Settings with logs set up. With which ones a service started stands in the audit log.
 
-    Raises SettingsError or DatabaseError. A broker that is away is no reason: services go on without it.
+    The service ends here with one sentence when it could not work at all: raises SettingsError or DatabaseError.
+    A broker that is away is no reason: services go on without it.
     """
-    from config.database import make_engine
+    from config.database import make_engine, make_sessions
     from config.logs import configure_logs
     from config.settings import load_settings
     from worker.operate.broker import open_broker
+    from worker.review import audit
     from worker.store.migrate import require_current
 
     settings = load_settings()
@@ -196,6 +206,18 @@ def _checked() -> Settings:
     engine = make_engine(settings.database)
     try:
         require_current(engine)
+        with make_sessions(engine).begin() as session:
+            audit.record(
+                session,
+                actor=f"service:{service}",
+                action="service_started",
+                details={
+                    "settings": settings.revision,
+                    "policy": settings.policy.revision,
+                    "mode": settings.policy.mode,
+                    "version": version("hashwarden"),
+                },
+            )
     finally:
         engine.dispose()
     return settings

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from worker.demo.deployment import Deployment
     from worker.demo.screen import Screen
 
-REVIEWER = "reviewer"
-"""Any name will do at the review pages; the password is the deployment's."""
-
 _ENDED = 128
 """What shells add to a signal's number in an exit code."""
 
@@ -93,11 +90,11 @@ def _stay(deployment: Deployment, screen: Screen) -> None:
     config = _short(deployment.config_path)
     picture = _short(PHOTOS / "cat.jpg")
     mine = deployment.object_url("you/cat.jpg")
-    review = f"{deployment.review_url}  user {REVIEWER}, password {deployment.review_password}"
     screen.console.print("\nThe system is running. To try:")
     screen.pairs(
         (
-            ("Review pages", review),
+            ("Review pages", deployment.review_url),
+            ("Sign in, once", deployment.sign_in_link()),
             ("Metrics", f"{deployment.review_url}/metrics"),
             ("Practice bank", deployment.bank_url),
             ("S3", f"{deployment.embedded.s3_endpoint}  bucket {BUCKET}, no key needed"),

@@ -33,6 +33,7 @@ from worker.demo.embedded import ACCESS_KEY, REGION, SECRET_KEY, Embedded
 from worker.demo.processes import EmbeddedError, Server, spawn
 from worker.demo.receiver import Receiver, receiving
 from worker.store import migrate
+from worker.store.people import Role
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,6 +46,7 @@ REMOVAL_DELAY = 2.0
 
 _START_SECONDS = 90.0  # six interpreters start at once, perhaps on one busy core
 _HOST = "127.0.0.1"
+_LINK_MINUTES = 60
 _BANK_ADDRESS = re.compile(r"practice bank at (http://\S+)")
 _SERVICES: Mapping[str, tuple[str, ...]] = {
     "image-worker": ("worker", "--lane", "image", "--concurrency", "2"),
@@ -102,7 +104,6 @@ class Deployment:
     receiver: Receiver
     bank_url: str
     config_path: Path
-    review_password: str
     services: list[Service] = field(default_factory=list)
 
     def command(self, *arguments: str) -> str:
@@ -124,6 +125,14 @@ class Deployment:
                 f"`hashwarden {' '.join(arguments)}` failed: {said[-1]}", next_step="Start anew."
             )
         return done.stdout.strip()
+
+    def sign_in_link(self) -> str:
+        """Where a person of the demonstration, who is made now, signs in once: with every role."""
+        made = self.command("people", "add", "Demo", *(f"--role={role}" for role in Role), "--json")
+        pseudonym: str = json.loads(made)["pseudonym"]
+        link = self.command("people", "link", pseudonym, f"--minutes={_LINK_MINUTES}", "--json")
+        found: str = json.loads(link)["link"]
+        return found
 
     def start_services(self) -> None:
         for name, arguments in _SERVICES.items():
@@ -194,7 +203,6 @@ def deployed(state_dir: Path, *, any_port: bool) -> Iterator[Deployment]:
         bank.begin()
         migrate.upgrade(embedded.database_url)
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
-        password = secrets.token_urlsafe(9)
         receiver = ending.enter_context(receiving(secret))
         queue_url = _make_bucket_and_queue(embedded.s3_endpoint)
         bank.ready_when(lambda: _BANK_ADDRESS.search(_text(bank.log_path)) is not None)
@@ -202,7 +210,7 @@ def deployed(state_dir: Path, *, any_port: bool) -> Iterator[Deployment]:
         found = _BANK_ADDRESS.search(_text(bank.log_path))
         assert found is not None  # noqa: S101 (wait_ready has seen it)
         config_path = folder / "demo.toml"
-        values = _settings(embedded, found[1], queue_url, receiver.url, secret, password, port)
+        values = _settings(embedded, found[1], queue_url, receiver.url, secret, port)
         _write_private(config_path, to_toml(values))
         os.environ[CONFIG_FILE_VARIABLE] = str(config_path)
         settings = load_settings()
@@ -217,7 +225,6 @@ def deployed(state_dir: Path, *, any_port: bool) -> Iterator[Deployment]:
             receiver=receiver,
             bank_url=found[1],
             config_path=config_path,
-            review_password=password,
         )
         ending.callback(deployment.end_services)
         yield deployment
@@ -229,7 +236,6 @@ def _settings(
     queue_url: str,
     webhook_url: str,
     secret: str,
-    password: str,
     port: int,
 ) -> dict[str, Any]:
     """What the services read. Waits are short, so that a person can watch."""
@@ -254,7 +260,7 @@ def _settings(
         "queue": {"dispatch_every": 0.5},
         "index": {"poll_every": 0.5},
         "webhook": {"url": webhook_url, "secret": secret},
-        "review": {"host": _HOST, "port": port, "password": password},
+        "review": {"host": _HOST, "port": port},
         "policy": {"removal_delay": REMOVAL_DELAY},
         "banks": {
             BANK: {

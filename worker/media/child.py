@@ -20,10 +20,13 @@ import socket
 import struct
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
-from worker.domain import CloserLook, HashedMedia, Kind, Placement, Profile
+from worker.domain import Kind
+from worker.media import request
 from worker.media.isolation import (
     Wall,
     adopt_orphans,
@@ -34,28 +37,20 @@ from worker.media.isolation import (
     wall_in,
     wall_in_child,
 )
-from worker.media.limits import Limits, Reason, refused
-from worker.media.record import PLACEMENT, pack, pack_placement, parse_placement
+from worker.media.limits import Limits, Reason
+from worker.media.request import Hashing, task_times
+from worker.media.rungs import Showing
 from worker.media.sniff import Format
-from worker.media.views import CODES, NAMES
 
 GREETING = struct.Struct("<4sI")
 GREETING_MAGIC = b"HWZ1"
-REQUEST = struct.Struct("<QBBBB")
-"""Job number, index of the format in `Format`, index of the profile in `Profile`; of a closer look the number and how
-many seeds follow, of a first look neither."""
-SEED = struct.Struct(f"<B{PLACEMENT}")
-"""Code of the view and its placement."""
-MOST_SEEDS = 16
 REPLY = struct.Struct("<QBi")
 """Job number, how the child ended (one of the three below), exit status or signal number."""
 EXITED, SIGNALLED, TIMED_OUT = range(3)
 
-Decode = Callable[[int, int], HashedMedia]
-"""From a descriptor and a size to what was found."""
+Answer = Callable[[int, int], bytes]
+"""From a descriptor and a size to the record of what was found."""
 
-FORMATS = tuple(Format)
-PROFILES = tuple(Profile)
 _LIMITS = struct.Struct(
     "<" + "".join("d" if field.type is float else "q" for field in dataclasses.fields(Limits))
 )
@@ -71,26 +66,29 @@ def unpack_limits(argument: str) -> Limits:
     return Limits(*_LIMITS.unpack(bytes.fromhex(argument)))
 
 
-def pack_request(job: int, format_: Format, profile: Profile, closer: CloserLook | None) -> bytes:
-    """One request; at most `MOST_SEEDS` seeds of a closer look are sent."""
-    seeds = closer.seeds[:MOST_SEEDS] if closer else ()
-    header = REQUEST.pack(
-        job, FORMATS.index(format_), PROFILES.index(profile), closer.number if closer else 0, len(seeds)
-    )
-    return header + b"".join(SEED.pack(CODES[name], *pack_placement(placement)) for name, placement in seeds)
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One object: what a child does with it, what it says where memory ran out, and what it may cost.
+
+    Times in seconds, memory in bytes beside the object's own.
+    """
+
+    answer: Answer
+    out_of_memory: bytes
+    cpu: float
+    wall: float
+    memory: int
+    threads: bool
 
 
-def unpack_request(request: bytes) -> tuple[int, Format, Profile, CloserLook | None]:
-    """Read what `pack_request` wrote."""
-    job, format_code, profile_code, number, count = REQUEST.unpack_from(request)
-    seeds: list[tuple[str, Placement]] = []
-    for at in range(count):
-        code, *place = SEED.unpack_from(request, REQUEST.size + at * SEED.size)
-        placement = parse_placement(place)
-        if placement is not None:
-            seeds.append((NAMES[code], placement))
-    closer = CloserLook(number, tuple(seeds)) if seeds else None
-    return job, FORMATS[format_code], PROFILES[profile_code], closer
+def _job(decoders: ModuleType, format_: Format, task: Hashing | Showing, limits: Limits) -> _Job:
+    image = format_.kind is Kind.IMAGE
+    cpu, wall = task_times(format_.kind, task, limits)
+    # libheif decodes in a thread of its own and has no setting without.
+    threads = format_ is Format.HEIF
+    memory = limits.image_memory if image else limits.video_memory
+    answer = functools.partial(decoders.answer, format_=format_, limits=limits, task=task)
+    return _Job(answer, decoders.refusal(Reason.MEMORY_LIMIT, task), cpu, wall, memory, threads)
 
 
 def main(control_fd: int, limits: Limits) -> None:
@@ -110,48 +108,29 @@ def main(control_fd: int, limits: Limits) -> None:
     with socket.socket(fileno=control_fd) as control:
         control.send(GREETING.pack(GREETING_MAGIC, walls | of_child))
         while _readable(control.fileno(), parent):
-            request, fds, _, _ = socket.recv_fds(
-                control, REQUEST.size + MOST_SEEDS * SEED.size, 2, socket.MSG_CMSG_CLOEXEC
-            )
-            if not request:
+            received, fds, _, _ = socket.recv_fds(control, request.LONGEST, 2, socket.MSG_CMSG_CLOEXEC)
+            if not received:
                 return
-            job, format_, profile, closer = unpack_request(request)
-            ended = _run(
-                functools.partial(
-                    decoders.decode, format_=format_, limits=limits, profile=profile, closer=closer
-                ),
-                format_,
-                fds,
-                limits,
-                parent,
-                of_child,
-            )
+            number, format_, task = request.unpack(received)
+            ended = _run(_job(decoders, format_, task, limits), fds, parent, of_child)
             if ended is None:
                 return
-            control.send(REPLY.pack(job, *ended))
+            control.send(REPLY.pack(number, *ended))
 
 
-def _run(
-    decode: Decode,
-    format_: Format,
-    fds: list[int],
-    limits: Limits,
-    parent: int,
-    walls: Wall,
-) -> tuple[int, int] | None:
+def _run(job: _Job, fds: list[int], parent: int, walls: Wall) -> tuple[int, int] | None:
     """Fork a child for one object, wait for it, kill it at the wall clock. None when the parent has ended."""
     zygote = os.getpid()
     child = os.fork()
     if child == 0:
-        _be_child(decode, format_, fds, limits, zygote, walls)
+        _be_child(job, fds, zygote, walls)
     for fd in fds:
         os.close(fd)
-    wall = limits.image_wall if format_.kind is Kind.IMAGE else limits.video_wall
     ending = os.pidfd_open(child)
     poll = select.poll()
     poll.register(ending, select.POLLIN)
     poll.register(parent, select.POLLIN)
-    events = {fd for fd, _ in poll.poll(wall * 1000)}
+    events = {fd for fd, _ in poll.poll(job.wall * 1000)}
     os.close(ending)
     if ending not in events:
         _kill(child)
@@ -173,14 +152,7 @@ def _kill(child: int) -> None:
     os.kill(child, signal.SIGKILL)
 
 
-def _be_child(
-    decode: Decode,
-    format_: Format,
-    fds: list[int],
-    limits: Limits,
-    zygote: int,
-    walls: Wall,
-) -> NoReturn:
+def _be_child(job: _Job, fds: list[int], zygote: int, walls: Wall) -> NoReturn:
     """Decode one object behind all walls, write the record, end. Never returns and runs no exit handler.
 
     A child that can't put up the walls that stood at the start decodes nothing.
@@ -192,20 +164,13 @@ def _be_child(
         media, result = fds
         _close_all_but(media, result)
         size = os.fstat(media).st_size
-        image = format_.kind is Kind.IMAGE
-        # libheif decodes in a thread of its own and has no setting without.
-        threads = format_ is Format.HEIF
-        limit_resources(
-            cpu_seconds=math.ceil(limits.image_cpu if image else limits.video_cpu),
-            address_space=(limits.image_memory if image else limits.video_memory) + size,
-            threads=threads,
-        )
-        if wall_in_child(threads=threads) != walls:
+        limit_resources(cpu_seconds=math.ceil(job.cpu), address_space=job.memory + size, threads=job.threads)
+        if wall_in_child(threads=job.threads) != walls:
             os._exit(status)
         try:
-            record = pack(decode(media, size))
+            record = job.answer(media, size)
         except MemoryError:
-            record = pack(refused(Reason.MEMORY_LIMIT))
+            record = job.out_of_memory
         while record:
             record = record[os.write(result, record) :]
         status = 0

@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from mmap import mmap
 
 import numpy as np
@@ -35,7 +35,7 @@ from worker.media.copies import hash_copies
 from worker.media.limits import Limits, Reason, RefusalError
 from worker.media.sniff import Format
 
-_OPENERS: dict[Format, list[str]] = {
+OPENERS: dict[Format, list[str]] = {
     Format.JPEG: [JpegImagePlugin.JpegImageFile.format, MpoImagePlugin.MpoImageFile.format],
     Format.PNG: [PngImagePlugin.PngImageFile.format],
     Format.GIF: [GifImagePlugin.GifImageFile.format],
@@ -69,6 +69,8 @@ _FLAT = 2
 """Grey levels within which rows count as one flat colour."""
 
 _DRAFT_SIDE = 1024
+_DRAFT_MODE = "L"
+"""The hash reads no colours."""
 """A JPEG is shrunk while decoding to no less than this: within 6 bits of hashing it at full size."""
 _STRIP_SIDE = 512
 """Up to this long a narrow picture is a line or a gradient; over it, pictures may stand along it."""
@@ -103,6 +105,42 @@ def hash_picture(
 
     Only what the format itself calls its pictures is seen; `payloads` finds what else a file carries.
     """
+    with faults_refused():
+        return _hash(
+            load_picture(media, format_, limits, _DRAFT_SIDE, _DRAFT_MODE), format_, limits, profile, closer
+        )
+
+
+@contextmanager
+def faults_refused() -> Iterator[None]:
+    """What decoders raise on hostile input as a `RefusalError`."""
+    try:
+        yield
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as bomb:
+        raise RefusalError(Reason.PIXEL_LIMIT) from bomb
+    except DECODER_FAULTS as fault:
+        raise RefusalError(Reason.BROKEN) from fault
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A decoded picture. `size` is that of the file: a JPEG may be decoded smaller."""
+
+    image: Image.Image
+    size: tuple[int, int]
+    content: bytes
+    """What was decoded: the file without notes, texts and profiles."""
+    partial: bool
+    """It was decoded only as far as the damage allowed."""
+    damaged: bool
+    """What a decoder did not notice: a false checksum, a missing end."""
+
+
+def load_picture(media: mmap | bytes, format_: Format, limits: Limits, side: int, mode: str) -> Loaded:
+    """Decode the first frame; a baseline JPEG no larger than its sides are at least `side` pixels, in "L" or "RGB".
+
+    Raises `RefusalError` over a limit and `DECODER_FAULTS`, for `faults_refused`, where nothing can be decoded.
+    """
     progressive, damaged = False, False
     if format_ is Format.JPEG:
         progressive = jpeg.walk(media, limits).progressive
@@ -113,38 +151,26 @@ def hash_picture(
     else:
         content = bytes(media)
     try:
-        found = _hash(content, format_, limits, profile, closer, progressive=progressive)
-        return replace(found, partial=True) if damaged else found
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as bomb:
-        raise RefusalError(Reason.PIXEL_LIMIT) from bomb
-    except DECODER_FAULTS as fault:
-        raise RefusalError(Reason.BROKEN) from fault
-
-
-def _hash(
-    content: bytes,
-    format_: Format,
-    limits: Limits,
-    profile: Profile,
-    closer: CloserLook | None,
-    *,
-    progressive: bool,
-) -> HashedMedia:
-    partial = False
-    try:
         image = _open(content, format_, limits, progressive=progressive)
         size = image.size
-        _draft(image)
+        image.draft(mode, (side, side))
         image.load()
     except DECODER_FAULTS as fault:
         if isinstance(fault, UnidentifiedImageError):
             raise
         # Browsers show the part of a damaged picture that arrived, so refusing it would be a way past the bank.
-        partial = True
-        image, size = _load_damaged(content, format_, limits, progressive=progressive)
-        if _share_decoded(image) < _LEAST_SHARE:
-            raise RefusalError(Reason.TRUNCATED) from fault
-    frames = 1 if partial or closer else _frame_count(image, content, format_, limits)
+        image, size = _load_damaged(content, format_, limits, side, mode, progressive=progressive)
+        return Loaded(image, size, content, partial=True, damaged=damaged)
+    return Loaded(image, size, content, partial=False, damaged=damaged)
+
+
+def _hash(
+    loaded: Loaded, format_: Format, limits: Limits, profile: Profile, closer: CloserLook | None
+) -> HashedMedia:
+    image = loaded.image
+    if loaded.partial and _share_decoded(image) < _LEAST_SHARE:
+        raise RefusalError(Reason.TRUNCATED)
+    frames = 1 if loaded.partial or closer else frame_count(image, loaded.content, format_, limits)
     hashes = pdq.hash_image(image, frame_time=0.0 if frames > 1 else None)
     copies = hash_copies(image, hashes[0].quality, profile, closer)[: limits.edited_views]
     duration, cut = 0.0, None
@@ -155,16 +181,11 @@ def _hash(
         kind=Kind.IMAGE,
         reason=cut or "",
         hashes=(*hashes, *copies),
-        partial=partial or cut is not None,
-        width=size[0],
-        height=size[1],
+        partial=loaded.partial or loaded.damaged or cut is not None,
+        width=loaded.size[0],
+        height=loaded.size[1],
         duration=duration,
     )
-
-
-def _draft(image: Image.Image) -> None:
-    """Has a JPEG decoded no larger than needed, and its luma alone: the hash reads no colours."""
-    image.draft("L", (_DRAFT_SIDE, _DRAFT_SIDE))
 
 
 def _share_decoded(image: Image.Image) -> float:
@@ -176,7 +197,7 @@ def _share_decoded(image: Image.Image) -> float:
 
 
 def _open(content: bytes, format_: Format, limits: Limits, *, progressive: bool) -> Image.Image:
-    image = Image.open(io.BytesIO(content), formats=_OPENERS[format_])
+    image = Image.open(io.BytesIO(content), formats=OPENERS[format_])
     shrinks = format_ is Format.JPEG and not progressive
     if max(image.size) > (limits.jpeg_side if format_ is Format.JPEG else limits.image_side):
         raise RefusalError(Reason.SIDE_LIMIT)
@@ -188,7 +209,7 @@ def _open(content: bytes, format_: Format, limits: Limits, *, progressive: bool)
 
 
 def _load_damaged(
-    content: bytes, format_: Format, limits: Limits, *, progressive: bool
+    content: bytes, format_: Format, limits: Limits, side: int, mode: str, *, progressive: bool
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Decode as much as there is; refuse where that is nothing.
 
@@ -200,7 +221,7 @@ def _load_damaged(
     try:
         image = _open(content, format_, limits, progressive=progressive)
         size = image.size
-        _draft(image)
+        image.draft(mode, (side, side))
         image.load()
         extrema = image.convert("L").getextrema() if image.mode not in {"L", "I", "F"} else image.getextrema()
     except UnidentifiedImageError:
@@ -214,7 +235,8 @@ def _load_damaged(
     return image, size
 
 
-def _frame_count(image: Image.Image, content: bytes, format_: Format, limits: Limits) -> int:
+def frame_count(image: Image.Image, content: bytes, format_: Format, limits: Limits) -> int:
+    """How many pictures a file holds that are shown in turn, or side by side as pages."""
     if format_ is Format.TIFF:
         # Pillow reads every directory to count them.
         return tiff.pages(content, limits.image_frames_walked + 1)
@@ -238,7 +260,7 @@ def _hash_more_frames(
     reach = min(frames, limits.image_frames_walked, affordable)
     hashed = min(reach, limits.image_frames)
     ends = {round(at * (reach - 1) / (hashed - 1)) for at in range(1, hashed)}
-    seconds = _frame_seconds(image)
+    seconds = frame_seconds(image)
     hashes: list[ViewHash] = []
     best: list[ViewHash] = []
     longest = _STANDS
@@ -247,7 +269,7 @@ def _hash_more_frames(
             image.seek(at)
             if image.width * image.height > limits.image_pixels:
                 return hashes + best, seconds, Reason.PIXEL_LIMIT
-            shown = _frame_seconds(image)
+            shown = frame_seconds(image)
             if shown > longest or (at in ends and (not best or shown == longest)):
                 best, longest = pdq.hash_image(image, frame_time=seconds), shown
         except DECODER_FAULTS:
@@ -261,7 +283,8 @@ def _hash_more_frames(
     return hashes, seconds, None if reach == frames else Reason.FRAME_LIMIT
 
 
-def _frame_seconds(image: Image.Image) -> float:
+def frame_seconds(image: Image.Image) -> float:
+    """How long the present frame of an animation stands."""
     milliseconds = image.info.get("duration", 0)
     usable = isinstance(milliseconds, int | float) and 0 <= milliseconds < 86_400_000
     return milliseconds / 1000 if usable else 0.0

@@ -4,11 +4,12 @@ from types import TracebackType
 from typing import Self
 
 from worker.domain import CloserLook, HashedMedia, Profile
-from worker.media import record
-from worker.media.decode import decode
-from worker.media.limits import Limits
+from worker.media import raster, record
+from worker.media.decode import decode, render
+from worker.media.limits import Limits, refused
 from worker.media.media import Media
-from worker.media.sandbox import read_record, refusal_unseen
+from worker.media.rungs import Showing, Shown
+from worker.media.sandbox import read_raster, read_record, refusal_unseen
 
 
 class InProcessSandbox:
@@ -23,9 +24,17 @@ class InProcessSandbox:
         format_ = media.format()
         refusal = refusal_unseen(media, format_, self._limits)
         if refusal is not None:
-            return refusal
+            return refused(refusal)
         found = decode(media.fd, media.size, format_, self._limits, profile, closer)
         return read_record(record.pack(found), format_, self._limits)
+
+    def show(self, media: Media, showing: Showing) -> Shown:
+        format_ = media.format()
+        refusal = refusal_unseen(media, format_, self._limits)
+        if refusal is not None:
+            return Shown(reason=refusal)
+        made = render(media.fd, media.size, format_, self._limits, showing)
+        return read_raster(raster.pack(made), showing, format_.kind)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -65,3 +65,19 @@ def bare(media: mmap | bytes) -> bytes:
             copied = at
     kept.append(media[copied:])
     return b"".join(kept)
+
+
+def note(media: mmap | bytes, wanted: int, begins: bytes) -> bytes:
+    """The first note of this marker before the first scan whose body begins with `begins`; empty without one."""
+    at = 2
+    while (found := _MARKER.search(media, at)) is not None:
+        marker, at = media[found.start() + 1], found.end()
+        if marker in {_START_OF_SCAN, _END_OF_IMAGE}:
+            break
+        if marker in _WITHOUT_LENGTH:
+            continue
+        length = max(2, int.from_bytes(media[at : at + 2], "big"))
+        if marker == wanted and media[at + 2 : at + 2 + len(begins)] == begins:
+            return media[at + 2 : at + length]
+        at += length
+    return b""

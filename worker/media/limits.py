@@ -103,6 +103,10 @@ class Limits:
     video_wall: float = 180.0
     video_memory: int = 2 * _GIB
 
+    stills_cpu: float = 12.0
+    stills_wall: float = 20.0
+    """For the stills of a video that a reviewer waits for."""
+
 
 def refused(reason: Reason) -> HashedMedia:
     """The result for an object that has no hashes: UNSUPPORTED for what is no media, else UNSCANNABLE."""

@@ -51,9 +51,9 @@ def nearest_512(image: Image.Image, *, from_bottom: bool = False, from_right: bo
 
 def hash_image(image: Image.Image, *, frame_time: float | None = None) -> list[ViewHash]:
     """Hash one decoded picture: eight views, or twenty-four where it is not opaque."""
-    corners = [_colours(nearest_512(image, from_bottom=down, from_right=across)) for down, across in CORNERS]
-    colours = [pixels for pixels, _ in corners]
-    hashes = _hash_corners(colours, frame_time=frame_time)
+    corners = [colours(nearest_512(image, from_bottom=down, from_right=across)) for down, across in CORNERS]
+    opaque = [pixels for pixels, _ in corners]
+    hashes = _hash_corners(opaque, frame_time=frame_time)
     if all(alpha is None for _, alpha in corners):
         return hashes
     for background, level in _BACKGROUND_LEVELS.items():
@@ -64,7 +64,7 @@ def hash_image(image: Image.Image, *, frame_time: float | None = None) -> list[V
 
 def picture_luma(image: Image.Image) -> Luma:
     """The luma that a picture is hashed from, at most 512 x 512."""
-    return _luma(_colours(nearest_512(image))[0])
+    return _luma(colours(nearest_512(image))[0])
 
 
 def vpdq_frame(pixels: Pixels, *, frame_time: float) -> ViewHash:
@@ -127,7 +127,7 @@ def _over(colours: Pixels, alpha: npt.NDArray[np.uint8], level: int) -> Pixels:
     return (colours * share + level * (1 - share)).round().astype(np.uint8)
 
 
-def _colours(image: Image.Image) -> tuple[Pixels, npt.NDArray[np.uint8] | None]:
+def colours(image: Image.Image) -> tuple[Pixels, npt.NDArray[np.uint8] | None]:
     """RGB, and the alpha channel where it hides anything.
 
     Rules by mode are from measurements: without them a CMYK picture hashes as its own negative, a palette

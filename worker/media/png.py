@@ -37,3 +37,15 @@ def bare(media: mmap | bytes, *, still: bool = False) -> tuple[bytes, bool]:
         damaged = True
         chunks += [_CHUNK.pack(0, b"IEND"), zlib.crc32(b"IEND").to_bytes(4, "big")]
     return b"".join(chunks), damaged
+
+
+def note(media: mmap | bytes, wanted: bytes) -> bytes:
+    """The body of the first chunk of this name; empty without one."""
+    at, name = _SIGNATURE, b""
+    while at + _CHUNK.size <= len(media) and name != b"IEND":
+        length, name = _CHUNK.unpack_from(media, at)
+        at += _CHUNK.size
+        if name == wanted:
+            return media[at : at + length]
+        at += length + 4
+    return b""

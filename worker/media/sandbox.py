@@ -1,4 +1,4 @@
-"""The seam between the worker and the decoders: sealed bytes go in, checked hashes come out.
+"""The seam between the worker and the decoders: sealed bytes go in; checked hashes, or few checked pixels, come out.
 
 Refusals and crashes of hostile media are results; only a fault of the sandbox itself raises. This module and
 all it imports must stay free of decoders: the worker's process never parses media.
@@ -21,10 +21,12 @@ import structlog
 
 from worker.domain import CloserLook, HashedMedia, Kind, Profile
 from worker.errors import SandboxError
-from worker.media import child, record
+from worker.media import child, raster, record, request
 from worker.media.isolation import Wall
 from worker.media.limits import Limits, Reason, refused
 from worker.media.media import Media
+from worker.media.request import Hashing
+from worker.media.rungs import Showing, Shown
 from worker.media.sniff import Format
 from worker.media.views import with_complements
 
@@ -69,14 +71,27 @@ class MediaSandbox(Protocol):
     def close(self) -> None: ...
 
 
-def refusal_unseen(media: Media, format_: Format, limits: Limits) -> HashedMedia | None:
+class MediaViewer(Protocol):
+    """Shows objects to a reviewer; each sandbox that hashes is one too."""
+
+    def show(self, media: Media, showing: Showing) -> Shown:
+        """Render one object for a reviewer's eyes: no more pixels than the rung allows, and no other data.
+
+        What can't be shown comes back without rasters and with a `Reason`. Raises `SandboxError` as `hash` does.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def refusal_unseen(media: Media, format_: Format, limits: Limits) -> Reason | None:
     """What can be refused without any decoder: empty, of no allowed format, too long."""
     if media.size == 0:
-        return refused(Reason.EMPTY)
+        return Reason.EMPTY
     if format_ is Format.UNKNOWN:
-        return refused(Reason.FORMAT_NOT_ALLOWED)
+        return Reason.FORMAT_NOT_ALLOWED
     if media.size > (limits.image_bytes if format_.kind is Kind.IMAGE else limits.video_bytes):
-        return refused(Reason.FILE_SIZE_LIMIT)
+        return Reason.FILE_SIZE_LIMIT
     return None
 
 
@@ -88,6 +103,15 @@ def read_record(untrusted_record: bytes, format_: Format, limits: Limits) -> Has
         _log.warning("sandbox_record_refused", fault=str(fault))
         return refused(Reason.CRASHED)
     return replace(media, hashes=with_complements(media.hashes))
+
+
+def read_raster(untrusted_record: bytes, showing: Showing, kind: Kind) -> Shown:
+    """The checked rasters of a child; a record out of bounds counts as a crash."""
+    try:
+        return raster.parse(untrusted_record, showing, kind)
+    except record.RecordError as fault:
+        _log.warning("sandbox_record_refused", fault=str(fault))
+        return Shown(reason=Reason.CRASHED)
 
 
 class _Zygote:
@@ -130,13 +154,13 @@ class _Zygote:
         self.control.settimeout(None)
         return Wall(child.GREETING.unpack(greeting)[1])
 
-    def send(self, media: Media, format_: Format, profile: Profile, closer: CloserLook | None) -> int:
+    def send(self, media: Media, format_: Format, task: Hashing | Showing) -> int:
         """Hand over one object; returns the read end of its result pipe. Raises OSError when the zygote is gone."""
         self._jobs += 1
-        request = child.pack_request(self._jobs, format_, profile, closer)
+        packed = request.pack(self._jobs, format_, task)
         read_end, write_end = os.pipe()
         try:
-            socket.send_fds(self.control, [request], [media.fd, write_end], socket.MSG_NOSIGNAL)
+            socket.send_fds(self.control, [packed], [media.fd, write_end], socket.MSG_NOSIGNAL)
         except OSError:
             os.close(read_end)
             raise
@@ -216,11 +240,24 @@ class ZygoteSandbox:
         format_ = media.format()
         refusal = refusal_unseen(media, format_, self._limits)
         if refusal is not None:
-            return refusal
-        wall = self._limits.image_wall if format_.kind is Kind.IMAGE else self._limits.video_wall
+            return refused(refusal)
         longest = record.longest(format_, self._limits)
+        done = self._do(media, format_, Hashing(profile, closer), longest)
+        return refused(done) if isinstance(done, Reason) else read_record(done, format_, self._limits)
+
+    def show(self, media: Media, showing: Showing) -> Shown:
+        format_ = media.format()
+        refusal = refusal_unseen(media, format_, self._limits)
+        if refusal is not None:
+            return Shown(reason=refusal)
+        done = self._do(media, format_, showing, raster.longest(showing, format_.kind))
+        return Shown(reason=done) if isinstance(done, Reason) else read_raster(done, showing, format_.kind)
+
+    def _do(self, media: Media, format_: Format, task: Hashing | Showing, longest: int) -> bytes | Reason:
+        """The untrusted record of a child that did the task, or why there is none."""
+        _, wall = request.task_times(format_.kind, task, self._limits)
         with self._lock:
-            result = self._send(media, format_, profile, closer)
+            result = self._send(media, format_, task)
             try:
                 zygote = self._ready()
                 ended, status, untrusted_record = zygote.receive(result, longest, wall + _GRACE_SECONDS)
@@ -229,9 +266,7 @@ class ZygoteSandbox:
                 raise
             finally:
                 os.close(result)
-        if (ended, status) == (child.EXITED, 0):
-            return read_record(untrusted_record, format_, self._limits)
-        return refused(_reason(ended, status))
+        return untrusted_record if (ended, status) == (child.EXITED, 0) else _reason(ended, status)
 
     def close(self) -> None:
         with self._lock:
@@ -245,15 +280,15 @@ class ZygoteSandbox:
     ) -> None:
         self.close()
 
-    def _send(self, media: Media, format_: Format, profile: Profile, closer: CloserLook | None) -> int:
+    def _send(self, media: Media, format_: Format, task: Hashing | Showing) -> int:
         """Hand over the object; a zygote that has ended meanwhile is replaced once."""
         try:
-            return self._ready().send(media, format_, profile, closer)
+            return self._ready().send(media, format_, task)
         except OSError:
             _log.warning("sandbox_restarted")
             self._discard()
         try:
-            return self._ready().send(media, format_, profile, closer)
+            return self._ready().send(media, format_, task)
         except OSError as fault:
             self._discard()
             raise SandboxError("The hashing process takes no objects.", next_step=_RETRY) from fault

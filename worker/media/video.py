@@ -192,7 +192,7 @@ def hash_video(media: mmap | bytes, limits: Limits) -> HashedMedia:
 
 
 @dataclass(slots=True)
-class _Chosen:
+class Chosen:
     """The streams that are hashed, and why others are not."""
 
     films: list[av.video.stream.VideoStream] = field(default_factory=list)
@@ -201,10 +201,10 @@ class _Chosen:
 
 
 def _hash_streams(container: av.container.InputContainer, limits: Limits) -> HashedMedia:
-    chosen = _choose(container, limits)
+    chosen = choose(container, limits)
     if not chosen.films and not chosen.covers:
         raise RefusalError(chosen.missed or Reason.NO_VIDEO_STREAM)
-    duration = _duration(container)
+    duration = claimed_seconds(container)
     samplers = _samplers(chosen, limits)
     covers = Covers(limits)
     decoded = _decode(container, chosen, samplers, covers, limits)
@@ -234,7 +234,7 @@ def _hash_streams(container: av.container.InputContainer, limits: Limits) -> Has
     )
 
 
-def _samplers(chosen: _Chosen, limits: Limits) -> dict[int, _Sampler]:
+def _samplers(chosen: Chosen, limits: Limits) -> dict[int, _Sampler]:
     """A sampler for each stream; covers, where there are any, have places of their own."""
     interval = 1 / limits.video_rate if limits.video_rate else 0.0
     places = limits.video_frames - _cover_places(chosen, limits)
@@ -253,15 +253,15 @@ def _samplers(chosen: _Chosen, limits: Limits) -> dict[int, _Sampler]:
     return samplers
 
 
-def _cover_places(chosen: _Chosen, limits: Limits) -> int:
+def _cover_places(chosen: Chosen, limits: Limits) -> int:
     if not chosen.films:
         return limits.video_frames
     return min(limits.image_frames, limits.video_frames // 2) if chosen.covers else 0
 
 
-def _choose(container: av.container.InputContainer, limits: Limits) -> _Chosen:
+def choose(container: av.container.InputContainer, limits: Limits) -> Chosen:
     """The video streams and covers that may be decoded, the latter as pictures, which they are."""
-    chosen = _Chosen()
+    chosen = Chosen()
     if len(container.streams) >= limits.container_streams:
         # Some demuxers leave out the streams that are too many without a word.
         chosen.missed = Reason.STREAM_LIMIT
@@ -298,7 +298,7 @@ def _refusal(stream: av.video.stream.VideoStream, limits: Limits) -> Reason | No
 
 def _decode(
     container: av.container.InputContainer,
-    chosen: _Chosen,
+    chosen: Chosen,
     samplers: dict[int, _Sampler],
     covers: Covers,
     limits: Limits,
@@ -324,7 +324,7 @@ def _decode(
         if sampler is None:
             budget.covers += covers.take(packet, _cover_places(chosen, limits) - budget.covers)
             continue
-        frames, intact = _frames_of(cast("av.Packet[av.video.stream.VideoStream]", packet))
+        frames, intact = frames_of(cast("av.Packet[av.video.stream.VideoStream]", packet))
         so_far.lost += not intact
         idle = 0 if frames else idle + 1
         if idle > limits.video_idle_packets:
@@ -342,7 +342,7 @@ def _decode(
     return so_far
 
 
-def _frames_of(packet: "av.Packet[av.video.stream.VideoStream]") -> tuple[list[av.VideoFrame], bool]:
+def frames_of(packet: "av.Packet[av.video.stream.VideoStream]") -> tuple[list[av.VideoFrame], bool]:
     """The frames that a packet completes, and whether it could be decoded."""
     try:
         return packet.decode(), True
@@ -365,7 +365,7 @@ def _seen_share(
     for stream in films:
         claimed = float((stream.duration or 0) * (stream.time_base or 0))
         if not claimed and not container.streams.audio:
-            claimed = _duration(container)
+            claimed = claimed_seconds(container)
         seen = samplers[stream.index].until
         if _NOT_MISSED < claimed <= _LONGEST_SECONDS and seen < claimed - _NOT_MISSED:
             share = min(share, seen / claimed)
@@ -402,7 +402,7 @@ def _vpdq_frame(frame: av.VideoFrame, sampler: _Sampler, seconds: float) -> View
     return found
 
 
-def _duration(container: av.container.InputContainer) -> float:
+def claimed_seconds(container: av.container.InputContainer) -> float:
     """Seconds that the container claims; 0 where it claims nothing usable."""
     claimed = (container.duration or 0) / 1_000_000
     return claimed if 0 < claimed <= _LONGEST_SECONDS else 0.0

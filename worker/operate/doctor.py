@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from botocore.exceptions import BotoCoreError, ClientError
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from bank_sync.epoch import read_pointer
@@ -34,6 +34,7 @@ from worker.operate.doctor_storage import bucket_checks, event_checks, quarantin
 from worker.operate.memory import GIB, allowed_memory, decoder_memory
 from worker.storage.s3 import S3Store
 from worker.store.migrate import require_current
+from worker.store.people import Person
 
 POSTGRES_VERSION = 140000
 """Least server_version_num: PostgreSQL 14."""
@@ -272,13 +273,25 @@ def _webhook(settings: Settings) -> Iterator[Check]:
 
 
 def _pages(settings: Settings) -> Iterator[Check]:
-    if settings.review.password is None:
+    engine = make_engine(settings.database)
+    try:
+        with engine.connect() as connection:
+            query = select(func.count()).select_from(Person).where(Person.disabled.is_(False))
+            people = connection.scalar(query)
+    except SQLAlchemyError:
+        # The database's own checks say what is wrong.
+        return
+    finally:
+        engine.dispose()
+    if not people and not settings.oidc.issuer:
         yield Check(
             "pages",
-            "password",
+            "people",
             Status.WARN,
-            "None is set: the review pages are off.",
-            "Set HASHWARDEN_REVIEW__PASSWORD.",
+            "Nobody can sign in to the review pages.",
+            "`hashwarden people add NAME --role admin` makes the first person.",
         )
     else:
-        yield Check("pages", "password", Status.OK)
+        yield Check(
+            "pages", "people", Status.OK, f"{people}, and a provider" if settings.oidc.issuer else f"{people}"
+        )

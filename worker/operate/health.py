@@ -22,7 +22,7 @@ from worker.act import REFUSED
 from worker.domain import State
 from worker.events.arrivals import NEW
 from worker.store.hunts import ACTIVE, HuntState, RetroHunt, RetroMark
-from worker.store.models import Demotion, Heartbeat, History, InboxReject, Upload, WebhookMessage
+from worker.store.models import Demotion, Heartbeat, History, InboxReject, Review, Upload, WebhookMessage
 
 _SCANNED = (State.CLEAR, State.FLAGGED, State.HELD, State.RELEASED, State.REMOVED)
 _WAITING = (State.PENDING, State.SCANNING)
@@ -61,6 +61,7 @@ class AlarmCode(StrEnum):
     EVENTS_LOST = "events_lost"
     HUNT_STOPPED = "hunt_stopped"
     HUNT_LATE = "hunt_late"
+    REVIEW_OVERDUE = "review_overdue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ def alarms(session: Session, settings: Settings, pointer: PointerReader) -> list
         *_dispatch(session, settings),
         *_effects(session),
         *_pending(session, settings),
+        *_overdue(session),
         *_banks(session, settings),
         *_floods(session),
         *_hunts(session, settings),
@@ -214,6 +216,21 @@ def _pending(session: Session, settings: Settings) -> Iterator[Alarm]:
             AlarmCode.PENDING_OLD,
             f"{number} uploads have waited too long to be scanned, the oldest for {words(age)}.",
             "`hashwarden uploads --state pending` shows why; more workers help when there is no fault.",
+        )
+
+
+def _overdue(session: Session) -> Iterator[Alarm]:
+    number, age = session.execute(
+        select(func.count(), seconds_since(func.min(Review.due_at))).where(
+            Review.state == "open", Review.due_at < func.clock_timestamp()
+        )
+    ).one()
+    if number:
+        told = "1 review is" if number == 1 else f"{number} reviews are"
+        yield Alarm(
+            AlarmCode.REVIEW_OVERDUE,
+            f"{told} past the deadline, the oldest by {words(age)}.",
+            "`hashwarden reviews` lists them first: have them decided.",
         )
 
 

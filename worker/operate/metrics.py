@@ -23,6 +23,7 @@ from config.database import Sessions
 from config.errors import HashwardenError
 from config.settings import Settings
 from worker.act import REFUSED
+from worker.deadlines import WARNINGS, used
 from worker.media.isolation import Wall
 from worker.operate.broker import ask
 from worker.operate.health import PointerReader, alarms, coverage, seconds_since
@@ -207,6 +208,16 @@ def _reviews(session: Session) -> Iterator[Metric]:
     ).one()
     yield _gauge("reviews_open", "Reviews that wait for a person.", number)
     yield _gauge("oldest_review_seconds", "Age of the oldest of them; 0 without one.", age or 0.0)
+    family = GaugeMetricFamily(
+        "hashwarden_reviews_due",
+        "Open reviews that have used this share of their time, in per cent; 100: breached.",
+        labels=["percent"],
+    )
+    shares = [func.count().filter(used() >= share) for share in WARNINGS]
+    counted = session.execute(select(*shares).where(Review.state == "open")).one()
+    for share, due in zip(WARNINGS, counted, strict=True):
+        family.add_metric([str(share)], due)
+    yield family
     demoted = session.scalar(select(func.count()).select_from(Demotion).where(Demotion.lifted_at.is_(None)))
     yield _gauge("demotions_open", "Bank entries that the flood breaker set to flag-only.", demoted or 0)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Float, Select, cast, func, select
 from sqlalchemy.orm import Session
 
-from worker.domain import State
+from worker.domain import State, Verdict
 from worker.store.models import Content, History, Review, Upload
 
 
@@ -54,9 +54,11 @@ class HistoryLine:
     policy_revision: str
 
 
-def list_uploads(session: Session, *, state: State | None = None, limit: int = 50) -> list[UploadLine]:
-    """The newest uploads first, at most `limit`; of one state if given."""
-    query = _lines().order_by(Upload.id.desc()).limit(limit)
+def list_uploads(
+    session: Session, *, state: State | None = None, limit: int = 50, minors: bool = True
+) -> list[UploadLine]:
+    """The newest uploads first, at most `limit`; of one state if given. Without `minors` no suspected minor's."""
+    query = _lines(minors).order_by(Upload.id.desc()).limit(limit)
     if state is not None:
         query = query.where(Upload.state == state)
     return [UploadLine(**row) for row in session.execute(query).mappings()]
@@ -68,8 +70,8 @@ def uploads_of_content(session: Session, content_id: int, *, limit: int = 200) -
     return [UploadLine(**row) for row in session.execute(query).mappings()]
 
 
-def one_upload(session: Session, upload_id: int) -> UploadLine | None:
-    row = session.execute(_lines().where(Upload.id == upload_id)).mappings().one_or_none()
+def one_upload(session: Session, upload_id: int, *, minors: bool = True) -> UploadLine | None:
+    row = session.execute(_lines(minors).where(Upload.id == upload_id)).mappings().one_or_none()
     return UploadLine(**row) if row else None
 
 
@@ -92,8 +94,8 @@ def history_of(session: Session, upload_ids: list[int]) -> list[HistoryLine]:
     ]
 
 
-def _lines() -> Select[*tuple[object, ...]]:
-    return (
+def _lines(minors: bool = True) -> Select[*tuple[object, ...]]:
+    lines = (
         select(
             Upload.id,
             Upload.state,
@@ -120,3 +122,4 @@ def _lines() -> Select[*tuple[object, ...]]:
         .outerjoin(Content, Content.id == Upload.content_id)
         .outerjoin(Review, Review.content_id == Upload.content_id)
     )
+    return lines if minors else lines.where(func.coalesce(Review.verdict, "") != Verdict.SUSPECTED_MINOR)

@@ -25,6 +25,7 @@ from bank_sync.sync import compaction_of, publish_changes
 from config.broker import redis_client
 from config.database import Sessions
 from config.settings import Settings
+from worker import deadlines
 from worker.domain import Lane, State
 from worker.outbox import WebhookSender
 from worker.queue.celery_app import queue_name
@@ -48,6 +49,9 @@ COMPACTION_EVERY = 60.0
 
 HUNT_EVERY = 5.0
 """Seconds between looks for bank changes to search the past for."""
+
+DEADLINES_EVERY = 10.0
+"""Seconds between looks for reviews whose time runs out."""
 
 LEDGER_EVERY = 3600.0
 """Seconds between looks at the ledger's days: new ones are made ahead, old ones dropped."""
@@ -80,6 +84,7 @@ class Dispatcher:
                 ("webhooks", OUTBOX_EVERY, self.send_webhooks),
                 ("feedback", OUTBOX_EVERY, self.send_feedback),
                 ("withdrawals", OUTBOX_EVERY, self.release_withdrawn),
+                ("deadlines", DEADLINES_EVERY, self.warn_of_deadlines),
                 ("index", self._settings.index.poll_every, self.publish_index),
                 ("compaction", COMPACTION_EVERY, self.compact_index),
                 ("retro", HUNT_EVERY, self.hunt),
@@ -176,6 +181,9 @@ class Dispatcher:
 
     def maintain_ledger(self) -> None:
         ledger.maintain(self._sessions, self._settings.ledger.days, enabled=self._settings.ledger.enabled)
+
+    def warn_of_deadlines(self) -> int:
+        return deadlines.warn(self._sessions)
 
     def release_withdrawn(self) -> int:
         released = release_withdrawn(self._sessions, keep=self._settings.ledger.enabled)

@@ -1,20 +1,23 @@
-"""Who may enter the review pages, which forms are theirs, and the headers that go with every answer."""
+"""Who may enter the pages, what they may do there, which forms are theirs, and the headers of every answer."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
-import secrets
-import time
+from dataclasses import dataclass
+from typing import Any
 
+from fastapi import HTTPException, Request, Response
+
+from config.database import Sessions
 from config.settings import ReviewSettings
-from worker.review.reviews import MAX_ACTOR
+from worker.review import sign_ins
+from worker.review.people import Visitor
+from worker.review.permissions import May
+from worker.store.people import Role
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' blob:; style-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -22,55 +25,126 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""On every answer: nothing is loaded from elsewhere, framed, cached or told to another site."""
+"""On every answer: nothing is loaded from elsewhere, framed, cached or told to another site. `blob:` is the picture
+that the script holds while it is shown."""
 
-FORM_SECONDS = 8 * 3600
-"""How long a form may lie open: a shift."""
+SCRIPT_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' blob:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""The policy of pages that load a script or a picture of ours. `blob:` is the picture that a script holds while it is
+shown."""
+
+HSTS = {"Strict-Transport-Security": "max-age=31536000"}
+"""On every answer where TLS is in front."""
+
+SESSION, DOOR, PROVIDER = "hashwarden", "hashwarden-door", "hashwarden-provider"
+"""Cookies: of who is signed in, of a browser that is about to, and of one that was sent to the provider."""
 
 
-def visitor(authorization: str, settings: ReviewSettings) -> str | None:
-    """The name in a Basic authorization header whose password is the right one; else None.
+def headers_of(settings: ReviewSettings) -> dict[str, str]:
+    return HEADERS | HSTS if settings.tls else HEADERS
 
-    The name is who decides: it must be one that can be written down.
+
+class Cookies:
+    """Cookies that scripts can't read and other sites can't send; behind TLS no other host can set them either."""
+
+    def __init__(self, settings: ReviewSettings) -> None:
+        self._tls = settings.tls
+        self._lasts = int(settings.session_lasts)
+
+    def name(self, cookie: str) -> str:
+        return f"__Host-{cookie}" if self._tls else cookie
+
+    def read(self, request: Request, cookie: str) -> str:
+        return request.cookies.get(self.name(cookie), "")
+
+    def write(self, answer: Response, cookie: str, value: str, *, lax: bool = False) -> None:
+        """`lax`: comes along when another site sends the browser here, as an OIDC provider does."""
+        answer.set_cookie(
+            self.name(cookie),
+            value,
+            max_age=self._lasts,
+            path="/",
+            secure=self._tls,
+            httponly=True,
+            samesite="lax" if lax else "strict",
+        )
+
+    def clear(self, answer: Response, cookie: str) -> None:
+        answer.delete_cookie(self.name(cookie), path="/", secure=self._tls, httponly=True, samesite="strict")
+
+
+class Doors:
+    """The dependencies that stand before every page. `enter` leaves in the request's state:
+
+    `visitor`, a Visitor; `user`, the visitor's pseudonym; `form_token`, what this session's forms carry as `token`.
     """
-    scheme, _, encoded = authorization.partition(" ")
-    if scheme.lower() != "basic" or settings.password is None:
-        return None
-    try:
-        name, found, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    right = hmac.compare_digest(_digest(password), _digest(settings.password.get_secret_value()))
-    name = name.strip()
-    if not (found and right and name and name.isprintable() and len(name) <= MAX_ACTOR):
-        return None
-    return name
+
+    def __init__(self, settings: ReviewSettings, sessions: Sessions) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self.cookies = Cookies(settings)
+
+    def enter(self, request: Request) -> None:
+        """Lets in who has an open session; others are sent to the sign-in page, and nothing of a form is done."""
+        self._enter(request, in_use=True)
+
+    def enter_unattended(self, request: Request) -> None:
+        """As `enter`, for what a script sends by itself: it does not keep a sign-in from ending."""
+        self._enter(request, in_use=False)
+
+    def _enter(self, request: Request, *, in_use: bool) -> None:
+        token = self.cookies.read(request, SESSION)
+        found = None
+        if token:
+            with self._sessions.begin() as session:
+                found = sign_ins.who(session, token, self._settings, in_use=in_use)
+        if found is None:
+            if request.method == "GET":
+                raise HTTPException(303, "Sign in first.", headers={"Location": "/sign-in"})
+            raise HTTPException(401, "Your sign-in has ended. Nothing was done: sign in and try again.")
+        person, session_id = found
+        roles = tuple(Role(role) for role in person.roles)
+        request.state.visitor = Visitor(person.id, person.pseudonym, roles, session_id)
+        request.state.user = person.pseudonym
+        request.state.form_token = sign_ins.form_token(token)
+
+    async def check_form(self, request: Request) -> None:
+        """Whatever changes something carries this session's token: a page of another site can't know it."""
+        if request.method in {"GET", "HEAD"}:
+            return
+        given = (await request.form()).get("token")
+        if not isinstance(given, str) or not sign_ins.good_form(given, self.cookies.read(request, SESSION)):
+            raise HTTPException(
+                403, "This form is out of date. Nothing was done: go back, load the page again and try again."
+            )
 
 
-class Forms:
-    """Tokens of forms, by a secret of this process: forms that lay open when it restarted are loaded again."""
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """A dependency: the visitor must have a role that allows this."""
 
-    def __init__(self) -> None:
-        self._secret = secrets.token_bytes(32)
+    what: May
 
-    def token(self, user: str, review_id: int) -> str:
-        """What a form for this review and person carries."""
-        until = str(int(time.time()) + FORM_SECONDS)
-        return f"{until}.{self._sign(user, review_id, until)}"
-
-    def good(self, token: str, user: str, review_id: int) -> bool:
-        """Whether a page of this process gave the token to this person for this review, and lately."""
-        until, _, signature = token.partition(".")
-        expected = self._sign(user, review_id, until)
-        if not hmac.compare_digest(signature.encode(), expected.encode()):
-            return False
-        return int(until) >= time.time()
-
-    def _sign(self, user: str, review_id: int, until: str) -> str:
-        text = f"{review_id}\0{until}\0{user}"
-        return hmac.new(self._secret, text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+    def __call__(self, request: Request) -> None:
+        if not request.state.visitor.may(self.what):
+            raise HTTPException(
+                403, "Your roles do not allow this. Nothing was done; an admin can change them."
+            )
 
 
-def _digest(text: str) -> bytes:
-    """Of one length, so that comparing takes one time."""
-    return hashlib.sha256(text.encode()).digest()
+def of_visitor(request: Request) -> dict[str, Any]:
+    """What every template of a signed-in page reads."""
+    return {
+        "user": request.state.user,
+        "visitor": request.state.visitor,
+        "form_token": request.state.form_token,
+    }
+
+
+def address_of(request: Request, settings: ReviewSettings) -> str:
+    """From where a request comes. Behind TLS the last entry of X-Forwarded-For: the proxy in front wrote it."""
+    forwarded = request.headers.get("x-forwarded-for", "") if settings.tls else ""
+    nearest = forwarded.rpartition(",")[2].strip()[:100]
+    return nearest or (request.client.host if request.client else "")

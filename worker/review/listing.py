@@ -7,17 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.orm import Session, aliased
 
 from bank_sync.bank import BankEntry
+from worker.deadlines import WARNINGS
 from worker.domain import Region
 from worker.media.views import WORDS
 from worker.operate.uploads import HistoryLine, UploadLine, history_of, uploads_of_content
 from worker.review.drawing import Drawing, draw
+from worker.review.offers import QUEUE_ORDER
+from worker.store.desk import ClaimRow, ClusterRow
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
+
+
+class Urgency(StrEnum):
+    """How urgent an open review is; shown as a word and a colour."""
+
+    CALM = "calm"
+    HALF = "half"
+    SOON = "soon"
+    LAST = "last"
+    OVERDUE = "overdue"
+
+    @classmethod
+    def of(cls, used: float) -> Urgency:
+        """By per cent of the time that has passed."""
+        return list(cls)[sum(used >= share for share in WARNINGS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +51,7 @@ class MatchLine:
     effect: str
     withdrawn: bool
     dismissed: bool
+    quality: int = 100
     region: Region | None = None
     """The part of the upload in which it was found."""
 
@@ -65,6 +85,24 @@ class ReviewLine:
     uploads: int
     states: dict[str, int]
     matches: tuple[MatchLine, ...]
+    due_at: datetime
+    left: float
+    """Seconds until the deadline; under 0 once it has passed."""
+    used: float
+    """Per cent of its time that has passed; over 100 once it is breached."""
+    stage: str
+    """What an open one waits for: first, second, adjudication or appeal."""
+    asked: bool
+    """Somebody asked for another person."""
+    held_by: str
+    """Who has it in hand; '' while nobody does."""
+    copies: int
+    """Open reviews of near copies, this one not counted."""
+
+    @property
+    def urgency(self) -> Urgency:
+        """How much of the time is over, in the steps of the warnings."""
+        return Urgency.of(self.used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +111,8 @@ class DecisionLine:
     actor: str
     verdict: str
     reason: str
+    kind: str
+    """verdict, or undo: then `verdict` is what counts again, '' for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +126,16 @@ class ReviewDetail:
     history: tuple[HistoryLine, ...]
 
 
-def list_reviews(session: Session, *, closed: bool = False, limit: int = 200) -> list[ReviewLine]:
-    """Open reviews, the most urgent first; with `closed` all of them, open ones first."""
-    query = (
-        select(Review)
-        .order_by(Review.state != "open", Review.priority.desc(), Review.opened_at, Review.id)
-        .limit(limit)
-    )
-    if not closed:
-        query = query.where(Review.state == "open")
+def list_reviews(
+    session: Session, *where: ColumnElement[bool], closed: bool = False, limit: int = 200
+) -> list[ReviewLine]:
+    """Open reviews, the most urgent first; with `closed` all of them, open ones first. `where` narrows it down."""
+    query = select(Review).where(*where).limit(limit)
+    if closed:
+        # The newest first of what is closed: nobody looks for its deadline.
+        query = query.order_by(Review.state != "open", Review.closed_at.desc(), *QUEUE_ORDER)
+    else:
+        query = query.where(Review.state == "open").order_by(*QUEUE_ORDER)
     return _lines(session, session.scalars(query).all())
 
 
@@ -111,7 +152,9 @@ def review_detail(session: Session, review_id: int) -> ReviewDetail | None:
     return ReviewDetail(
         line=_lines(session, [review])[0],
         size=content.size,
-        decisions=tuple(DecisionLine(row.at, row.actor, row.verdict, row.reason) for row in decisions),
+        decisions=tuple(
+            DecisionLine(row.at, row.actor, row.verdict, row.reason, row.kind) for row in decisions
+        ),
         uploads=tuple(uploads),
         history=tuple(history_of(session, [upload.id for upload in uploads])),
     )
@@ -143,12 +186,24 @@ def _lines(session: Session, reviews: Sequence[Review]) -> list[ReviewLine]:
             reasons[row.content_id] = row.reason
     matches: dict[int, list[MatchLine]] = {}
     found = (
-        select(MatchRow, BankEntry.live)
+        select(
+            MatchRow.content_id,
+            MatchRow.bank,
+            MatchRow.signal_type,
+            MatchRow.distance,
+            MatchRow.view,
+            MatchRow.frame_time,
+            MatchRow.effect,
+            MatchRow.dismissed_by,
+            MatchRow.quality,
+            MatchRow.region,
+            BankEntry.live,
+        )
         .outerjoin(BankEntry, BankEntry.id == MatchRow.entry_id)
         .where(MatchRow.content_id.in_(ids))
         .order_by(MatchRow.distance, MatchRow.id)
     )
-    for match, live in session.execute(found):
+    for match in session.execute(found):
         matches.setdefault(match.content_id, []).append(
             MatchLine(
                 match.bank,
@@ -157,11 +212,21 @@ def _lines(session: Session, reviews: Sequence[Review]) -> list[ReviewLine]:
                 match.view,
                 match.frame_time,
                 match.effect,
-                withdrawn=not live,
+                quality=match.quality,
+                withdrawn=not match.live,
                 dismissed=match.dismissed_by is not None,
                 region=_region(match.region),
             )
         )
+    held = {
+        row.review_id: row.actor
+        for row in session.execute(
+            select(ClaimRow.review_id, ClaimRow.actor).where(
+                ClaimRow.review_id.in_([review.id for review in reviews]), ClaimRow.lease_until > now
+            )
+        )
+    }
+    copies = _copies(session, ids)
     return [
         ReviewLine(
             id=review.id,
@@ -178,9 +243,29 @@ def _lines(session: Session, reviews: Sequence[Review]) -> list[ReviewLine]:
             uploads=sum(states.get(review.content_id, {}).values()),
             states=states.get(review.content_id, {}),
             matches=tuple(matches.get(review.content_id, ())),
+            due_at=review.due_at,
+            left=(review.due_at - now).total_seconds(),
+            used=100 * (now - review.opened_at) / max(review.due_at - review.opened_at, timedelta(seconds=1)),
+            stage=review.stage,
+            asked=review.asked,
+            held_by=held.get(review.id, ""),
+            copies=copies.get(review.content_id, 0),
         )
         for review in reviews
     ]
+
+
+def _copies(session: Session, content_ids: Sequence[int]) -> dict[int, int]:
+    """By content, how many others of its cluster have an open review."""
+    other = aliased(ClusterRow)
+    rows = session.execute(
+        select(ClusterRow.content_id, func.count())
+        .join(other, and_(other.cluster == ClusterRow.cluster, other.content_id != ClusterRow.content_id))
+        .join(Review, and_(Review.content_id == other.content_id, Review.state == "open"))
+        .where(ClusterRow.content_id.in_(content_ids))
+        .group_by(ClusterRow.content_id)
+    )
+    return dict(rows.all())
 
 
 def _region(stored: Sequence[float] | None) -> Region | None:

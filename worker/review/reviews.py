@@ -1,53 +1,38 @@
-"""Reviews and verdicts: one decision is about a content and holds for all its uploads, those to come as well."""
+"""Reviews and verdicts: one decision is about a content and holds for all its uploads, those to come as well.
+
+Near copies that a person has in hand together are decided together, in one transaction.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import ClassVar
+from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from bank_sync import feedback
-from bank_sync.bank import Feedback
-from bank_sync.own_bank import add_own, remove_own
-from bank_sync.signals import MAX_TIME, PDQ, VIDEO_MD5, VPDQ, Frame, pack_frames
 from config.database import Sessions
 from config.errors import HashwardenError
 from config.policy import PolicySettings
-from worker import outbox
-from worker.act import PURGING
-from worker.domain import PURGED, Effect, Kind, Lane, State, Verdict
+from worker.domain import Verdict
+from worker.review import appeals, audit, claims
+from worker.review.enact import FEEDBACK, TARGET, Moved, enact
+from worker.review.offers import open_to
+from worker.review.second import RELEASES, needs_second, next_stage, opinions_on
 from worker.store import contents
-from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
-from worker.store.transitions import ALLOWED, transition
+from worker.store.desk import ClaimRow, Opinion, Stage
+from worker.store.models import Content, DecisionRow, Review, Upload
 
-FEEDBACK = {
-    Verdict.CONFIRMED: "Blocked",
-    Verdict.NOT_A_MATCH: "NotBlocked",
-    Verdict.LAWFUL: "NotBlocked",
-    Verdict.HASH_WRONG: "NotBlocked",
-}
-"""What each verdict tells the bank; a suspected minor tells an adults' bank nothing more."""
-
-TARGET = {
-    Verdict.CONFIRMED: State.REMOVED,
-    Verdict.NOT_A_MATCH: State.RELEASED,
-    Verdict.LAWFUL: State.RELEASED,
-    Verdict.HASH_WRONG: State.RELEASED,
-    Verdict.SUSPECTED_MINOR: State.HELD,
-}
-"""The state that each verdict brings uploads to. A suspected minor is withheld and its bytes are preserved."""
-
-OWN_QUALITY = 50
-"""PDQ quality below which a hash is too plain to go into the own bank (the PDQ paper's threshold)."""
-
+__all__ = ["FEEDBACK", "TARGET", "Decided", "ReviewError", "SecondPersonError", "decide_review", "uploads_in"]
 
 MAX_ACTOR, MAX_REQUEST_ID, MAX_REASON = 200, 200, 4000
 """Characters of what a caller may write into a decision."""
+
+TYPED_OVER = 25
+"""Uploads over which a decision needs their number, typed: a slip of a key must not move hundreds."""
 
 
 class ReviewError(HashwardenError):
@@ -56,19 +41,41 @@ class ReviewError(HashwardenError):
     code: ClassVar[str] = "review"
 
 
+class SecondPersonError(ReviewError):
+    """The decision would release more uploads at once than one person may."""
+
+    code = "second_person"
+
+
 @dataclass(frozen=True, slots=True)
 class Decided:
     """What one decision did.
 
     `moved` are the uploads that changed state, with the lane that makes their effect hold. `kept` counts uploads that
-    the verdict would have brought back and whose bytes are deleted, or are being deleted at this moment.
+    the verdict would have brought back and whose bytes are deleted, or are being deleted at this moment. `waits` is
+    what the reviews wait for where nothing was enacted: second or adjudication; then there is no `decision_id`.
     """
 
-    decision_id: int
+    decision_id: int | None
     verdict: Verdict
-    moved: tuple[tuple[int, Lane], ...] = ()
+    moved: Moved = ()
     kept: int = 0
     repeated: bool = False
+    waits: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Who says what, and by which right."""
+
+    verdict: Verdict
+    actor: str
+    request_id: str
+    reason: str
+    claim: UUID | None
+    force: bool
+    typed: int | None
+    most_released: int | None
 
 
 def decide_review(
@@ -80,61 +87,280 @@ def decide_review(
     actor: str,
     request_id: str,
     reason: str = "",
+    claim: UUID | None = None,
+    force: bool = False,
+    also: Sequence[int] = (),
+    typed: int | None = None,
+    most_released: int | None = None,
 ) -> Decided:
     """Takes a verdict on a review: moves all uploads of its content and queues what follows, in one transaction.
 
-    The same `request_id` decides once, however often it is sent. A decided review can be decided again: the newer
-    verdict counts, and what the older did is undone as far as the bytes are still there.
-    Raises ReviewError when there is no such review, when `request_id` belongs to another decision, or when a text is
-    too long or holds control characters.
+    With `claim` the review, and each of `also`, must be in this person's hands by that token. Without, an operator
+    decides: not what somebody has in hand, unless `force`. A suspected minor needs no claim. Over 25 uploads `typed`
+    is their number as the person saw it. Where policy asks for a second person, the verdict is kept and nothing moves.
+
+    The same `request_id` decides once, however often it is sent. An operator can decide a decided review again: the
+    newer verdict counts, and what the older did is undone as far as the bytes are still there.
+    Raises ReviewError when there is no such review, it is not for this person, `request_id` belongs to another
+    decision, or a text is too long or holds control characters; ClaimError when the claim is gone; SecondPersonError,
+    and decides nothing, where one person alone would release more than `most_released` uploads.
     """
-    _check("name", actor, MAX_ACTOR, needed=True)
-    _check("request id", request_id, MAX_REQUEST_ID, needed=True)
-    _check("reason", reason, MAX_REASON)
+    said = _Said(verdict, actor, request_id, reason, claim, force, typed, most_released)
+    _check_texts(said)
     try:
         with sessions.begin() as session:
-            return _decide(session, policy, review_id, verdict, actor, request_id, reason)
+            return _decide(session, policy, review_id, also, said)
     except IntegrityError:
         # Two callers sent one request id for two contents at the same moment; the other one was first.
         raise _used_before(request_id) from None
+
+
+def decide_approved(
+    session: Session,
+    policy: PolicySettings,
+    review_id: int,
+    verdict: Verdict,
+    *,
+    actor: str,
+    request_id: str,
+    reason: str,
+    also: Sequence[int] = (),
+) -> Decided:
+    """Takes a verdict that another person has approved, in the transaction of the caller.
+
+    Whoever has the reviews in hand loses them. Raises ReviewError as `decide_review`, and for reviews that were decided
+    since.
+    """
+    said = _Said(verdict, actor, request_id, reason, claim=None, force=True, typed=None, most_released=None)
+    _check_texts(said)
+    return _decide(session, policy, review_id, also, said, approved=True)
+
+
+def _check_texts(said: _Said) -> None:
+    check_text("name", said.actor, MAX_ACTOR, needed=True)
+    check_text("request id", said.request_id, MAX_REQUEST_ID, needed=True)
+    check_text("reason", said.reason, MAX_REASON)
 
 
 def _decide(
     session: Session,
     policy: PolicySettings,
     review_id: int,
-    verdict: Verdict,
-    actor: str,
-    request_id: str,
-    reason: str,
+    also: Sequence[int],
+    said: _Said,
+    *,
+    approved: bool = False,
 ) -> Decided:
-    review = session.get(Review, review_id)
-    if review is None:
+    if session.scalar(select(Review.stage).where(Review.id == review_id)) == Stage.APPEAL:
+        appeals.one_at_a_time(session)
+    wanted = sorted({review_id, *also})
+    locked = lock_reviews(session, wanted)
+    if review_id not in locked or len(locked) != len(wanted):
         raise ReviewError(
             f"There is no review {review_id}.", next_step="`hashwarden reviews` lists the open ones."
         )
-    content = session.get_one(Content, review.content_id, with_for_update=True)
-    session.refresh(review, with_for_update=True)
-    earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == request_id))
-    if earlier is not None:
-        if earlier.content_id != content.id or earlier.verdict != verdict:
-            raise _used_before(request_id)
-        return Decided(earlier.id, verdict, repeated=True)
-    decision = DecisionRow(
-        content_id=content.id, verdict=verdict, actor=actor, reason=reason, request_id=request_id
+    review, content = locked[review_id]
+    repeated = _repeated(session, review, content, said)
+    if repeated is not None:
+        return repeated
+    for each, _ in locked.values():
+        _check_right(session, each, said)
+    if approved:
+        _check_open([each for each, _ in locked.values()])
+    elif said.verdict is not Verdict.SUSPECTED_MINOR:
+        _check_typed(session, [each.id for _, each in locked.values()], said.typed)
+    needs = [
+        not approved
+        and needs_second(session, policy.second_review, each, said.verdict, _standing(session, content))
+        for each, content in locked.values()
+    ]
+    alone = said.verdict in RELEASES and not any(
+        _released_before(session, each) for each, _ in locked.values()
     )
-    session.add(decision)
-    session.flush()
-    review.state = "decided"
-    review.verdict = verdict
-    review.closed_at = func.clock_timestamp()
-    review.decision_id = decision.id
-    _remember(session, content, decision, verdict)
-    moved, kept = _move_uploads(session, content, policy, verdict, actor=actor, review=review)
-    return Decided(decision.id, verdict, moved=moved, kept=kept)
+    was = {each.id: each.verdict if each.decision_id is not None else "" for each, _ in locked.values()}
+    done = [
+        _one(session, policy, each, content, said, needs=any(needs), lead=each.id == review_id)
+        for each, content in locked.values()
+    ]
+    moved = tuple(upload for part in done for upload in part.moved)
+    if alone and said.most_released is not None and len(moved) > said.most_released:
+        raise SecondPersonError(
+            f"This would release {len(moved)} uploads at once; one person may release {said.most_released}.",
+            next_step="Somebody else has to approve it.",
+        )
+    for part, each_id in zip(done, locked, strict=True):
+        _write_down(session, each_id, part, said, was[each_id])
+    lead = next(part for part, each_id in zip(done, locked, strict=True) if each_id == review_id)
+    return Decided(
+        lead.decision_id,
+        said.verdict,
+        moved=moved,
+        kept=sum(part.kept for part in done),
+        waits=lead.waits,
+    )
 
 
-def _check(name: str, value: str, longest: int, *, needed: bool = False) -> None:
+def lock_reviews(session: Session, review_ids: Sequence[int]) -> dict[int, tuple[Review, Content]]:
+    """Reviews with their contents, locked in one order: contents first, as a scan locks them."""
+    found = dict(session.execute(select(Review.id, Review.content_id).where(Review.id.in_(review_ids))).all())
+    contents_ = session.scalars(
+        select(Content).where(Content.id.in_(found.values())).order_by(Content.id).with_for_update()
+    ).all()
+    by_id = {content.id: content for content in contents_}
+    reviews = session.scalars(
+        select(Review)
+        .where(Review.id.in_(found))
+        .order_by(Review.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    return {review.id: (review, by_id[review.content_id]) for review in reviews}
+
+
+def _repeated(session: Session, review: Review, content: Content, said: _Said) -> Decided | None:
+    earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == said.request_id))
+    if earlier is not None:
+        if earlier.content_id != content.id or earlier.verdict != said.verdict:
+            raise _used_before(said.request_id)
+        return Decided(earlier.id, said.verdict, repeated=True)
+    opinion = session.scalar(select(Opinion).where(Opinion.request_id == said.request_id))
+    if opinion is None:
+        return None
+    if opinion.review_id != review.id or opinion.verdict != said.verdict:
+        raise _used_before(said.request_id)
+    return Decided(opinion.decision_id, said.verdict, repeated=True, waits=review.stage)
+
+
+def _check_right(session: Session, review: Review, said: _Said) -> None:
+    """The claim by compare-and-swap; and that this person took no part in what is asked."""
+    row = session.get(ClaimRow, review.id)
+    if said.verdict is Verdict.SUSPECTED_MINOR:
+        return
+    if said.claim is not None:
+        if review.state != "open" or row is None or (row.token, row.actor) != (said.claim, said.actor):
+            raise claims.gone(review.id)
+    elif not said.force and review.state == "open":
+        held = claims.claim_of(session, review.id)
+        if held is not None and held.actor != said.actor:
+            raise ReviewError(
+                f"Somebody has review {review.id} in hand for another {held.left:.0f} s.",
+                next_step="Wait until it is decided or handed back, or decide it with --force and a --reason.",
+            )
+    if review.state != "open" or review.stage == Stage.FIRST:
+        return
+    if session.scalar(select(Review.id).where(Review.id == review.id, open_to(said.actor))) is None:
+        raise ReviewError(
+            f"Review {review.id} needs another person than {said.actor}.",
+            next_step="Have somebody decide it who took no part in it before.",
+        )
+
+
+def _check_open(reviews: Sequence[Review]) -> None:
+    for review in reviews:
+        if review.state != "open":
+            raise ReviewError(
+                f"Review {review.id} was decided since this was proposed.", next_step="Reject the proposal."
+            )
+
+
+def _released_before(session: Session, review: Review) -> bool:
+    """Whether somebody else has said of this opening of the review that it may be released."""
+    if review.state != "open":
+        return False
+    return any(opinion.verdict in RELEASES for opinion in opinions_on(session, review))
+
+
+def _write_down(session: Session, review_id: int, done: Decided, said: _Said, replaces: str) -> None:
+    details: dict[str, audit.Detail] = {"verdict": said.verdict.value}
+    if done.decision_id is None:
+        details["waits_for"] = done.waits
+    else:
+        details |= {
+            "decision": done.decision_id,
+            "replaces": replaces,
+            "moved": len(done.moved),
+            "kept": done.kept,
+        }
+    action = "opinion" if done.decision_id is None else "decision"
+    audit.record(session, actor=said.actor, action=action, subject=("review", review_id), details=details)
+
+
+def _check_typed(session: Session, content_ids: Sequence[int], typed: int | None) -> None:
+    number = uploads_in(session, content_ids)
+    if number <= TYPED_OVER:
+        return
+    # What came since the person looked is not theirs to have counted; that is why there is a bound and no equality.
+    if typed is None or not number - TYPED_OVER <= typed <= number:
+        raise ReviewError(
+            f"This decides {number} uploads at once.",
+            next_step=f"Give their number, {number}, to show that you mean all of them.",
+        )
+
+
+def uploads_in(session: Session, content_ids: Sequence[int]) -> int:
+    """The blast radius of a decision: how many uploads these contents have."""
+    return session.scalars(
+        select(func.count()).select_from(Upload).where(Upload.content_id.in_(content_ids))
+    ).one()
+
+
+def _standing(session: Session, content: Content) -> str:
+    decision = contents.standing_decision(session, content.id)
+    return decision.verdict if decision is not None else ""
+
+
+def _one(
+    session: Session,
+    policy: PolicySettings,
+    review: Review,
+    content: Content,
+    said: _Said,
+    *,
+    needs: bool,
+    lead: bool,
+) -> Decided:
+    """One review: the verdict is kept for a second person, or enacted."""
+    request_id = said.request_id if lead else f"{said.request_id}#{review.id}"
+    stage = Stage(review.stage) if review.state == "open" else Stage.FIRST
+    opinions = opinions_on(session, review) if review.state == "open" else ()
+    first = Verdict(opinions[0].verdict) if opinions else None
+    after = next_stage(stage, first, said.verdict, needs=needs)
+    if after is not None:
+        session.add(
+            Opinion(
+                review_id=review.id,
+                actor=said.actor,
+                verdict=said.verdict,
+                reason=said.reason,
+                request_id=request_id,
+            )
+        )
+        if review.state != "open":
+            # Decided again by an operator: it waits like any other, and what was decided stands until then.
+            review.state = "open"
+            review.closed_at = None
+        review.stage = after
+        claims.end(session, [review.id])
+        return Decided(None, said.verdict, waits=after)
+    done = enact(
+        session,
+        policy,
+        review,
+        content,
+        said.verdict,
+        actor=said.actor,
+        request_id=request_id,
+        reason=said.reason,
+    )
+    ids = [opinion.id for opinion in opinions]
+    session.execute(update(Opinion).where(Opinion.id.in_(ids)).values(decision_id=done.decision.id))
+    if stage is Stage.APPEAL:
+        appeals.conclude(session, review, done.decision, said.verdict)
+    return Decided(done.decision.id, said.verdict, moved=done.moved, kept=done.kept)
+
+
+def check_text(name: str, value: str, longest: int, *, needed: bool = False) -> None:
+    """Raises ReviewError for a text that can't be kept with a decision."""
     if needed and not value.strip():
         raise ReviewError(f"A decision needs a {name}.", next_step="Give one and send it again.")
     if len(value) > longest:
@@ -154,81 +380,3 @@ def _used_before(request_id: str) -> ReviewError:
         f"Request {request_id} has already decided something else.",
         next_step="Send each new decision with a request id of its own.",
     )
-
-
-def _remember(session: Session, content: Content, decision: DecisionRow, verdict: Verdict) -> None:
-    """Own bank, dismissed entries and feedback to the banks."""
-    matched = session.scalars(select(MatchRow).where(MatchRow.content_id == content.id)).all()
-    source = f"content:{content.id}"
-    remove_own(session, source)
-    if verdict is Verdict.CONFIRMED:
-        contents.dismiss(session, content.id, None)
-        _add_to_own_bank(session, content, [row.entry_id for row in matched], source)
-    elif verdict is not Verdict.SUSPECTED_MINOR:
-        contents.dismiss(session, content.id, decision.id)
-    told = FEEDBACK.get(verdict)
-    if told is None:
-        _say_nothing_more(session, content, matched)
-        return
-    for row in matched:
-        if row.effect != Effect.SHADOW:
-            feedback.enqueue(session, row.entry_id, told, feedback.decision_key(decision.id, row.entry_id))
-
-
-def _say_nothing_more(session: Session, content: Content, matched: Sequence[MatchRow]) -> None:
-    """Drops what still waits to be told to the banks of this content."""
-    decisions = session.scalars(select(DecisionRow.id).where(DecisionRow.content_id == content.id)).all()
-    keys = [feedback.pending_key(row.entry_id) for row in matched]
-    keys += [feedback.decision_key(earlier, row.entry_id) for earlier in decisions for row in matched]
-    session.execute(
-        update(Feedback)
-        .where(Feedback.idempotency_key.in_(keys), Feedback.sent_at.is_(None), Feedback.dropped.is_(None))
-        .values(dropped="suspected_minor")
-    )
-
-
-def _add_to_own_bank(session: Session, content: Content, origins: Sequence[int], source: str) -> None:
-    """A video's MD5 and its frames as one vPDQ; the hash of a picture, and of each that it shows in turn."""
-    if content.kind == Kind.VIDEO and content.md5 is not None:
-        add_own(session, VIDEO_MD5, content.md5, 100, origins, source=source)
-    frames = []
-    for view in content.fingerprint or []:
-        found, quality, time = bytes.fromhex(view["hash"]), view["quality"], view["time"]
-        if view.get("signal_type") == VPDQ:
-            frames.append(Frame(found, quality, min(time, MAX_TIME)))
-        elif content.kind != Kind.VIDEO and quality >= OWN_QUALITY:
-            add_own(session, PDQ, found, quality, origins, source=source)
-    if any(frame.quality >= OWN_QUALITY for frame in frames):
-        add_own(session, VPDQ, pack_frames(frames), 100, origins, source=source)
-
-
-def _move_uploads(
-    session: Session,
-    content: Content,
-    policy: PolicySettings,
-    verdict: Verdict,
-    *,
-    actor: str,
-    review: Review,
-) -> tuple[tuple[tuple[int, Lane], ...], int]:
-    target = TARGET[verdict]
-    moved = []
-    kept = 0
-    uploads = session.scalars(
-        select(Upload).where(Upload.content_id == content.id).order_by(Upload.id).with_for_update()
-    ).all()
-    for upload in uploads:
-        state = State(upload.state)
-        if state is target or target not in ALLOWED[state]:
-            continue
-        if upload.access_applied in {PURGED, PURGING}:
-            kept += 1
-            continue
-        transition(session, upload, target, actor=f"reviewer:{actor}", reason=f"decided_{verdict}")
-        # Announced lately for its scan, perhaps: the effect must not wait for that to age.
-        upload.announced_at = None
-        if target is State.REMOVED:
-            upload.purge_at = func.clock_timestamp() + timedelta(seconds=policy.removal_delay)
-        outbox.tell_state(session, upload, review_id=review.id)
-        moved.append((upload.id, Lane(upload.lane)))
-    return tuple(moved), kept

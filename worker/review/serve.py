@@ -1,4 +1,4 @@
-"""Puts the review pages on their address; without a password never on one that other hosts reach."""
+"""Puts the review pages on their address; without TLS in front never on one that other hosts reach."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def serve(
 ) -> None:
     """Serves until `stop` is set; `ready` is told the address once it listens.
 
-    Raises SettingsError for an address of other hosts without a password, BindError when it can't be had.
+    Raises SettingsError for an address of other hosts without TLS, BindError when it can't be had.
     """
-    if settings.password is None and not is_loopback(settings.host):
+    if not settings.tls and not is_loopback(settings.host):
         raise SettingsError(
-            f"The review pages would listen on {settings.host} without a password.",
-            next_step="Set HASHWARDEN_REVIEW__PASSWORD, or review.host to 127.0.0.1.",
+            f"The review pages would listen on {settings.host} without TLS.",
+            next_step="Put TLS in front and set HASHWARDEN_REVIEW__TLS=true, or review.host to 127.0.0.1.",
         )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import timedelta
 
 from sqlalchemy import exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
@@ -62,6 +63,17 @@ def memory_of(session: Session, content_id: int) -> Memory:
         dismissed=frozenset(dismissed),
         withheld=_withheld(session, content_id),
     )
+
+
+def standing_decision(session: Session, content_id: int) -> DecisionRow | None:
+    """The decision that counts for a content; None without one, also after its undo."""
+    newest = session.scalar(
+        select(DecisionRow)
+        .where(DecisionRow.content_id == content_id)
+        .order_by(DecisionRow.id.desc())
+        .limit(1)
+    )
+    return newest if newest is not None and newest.verdict else None
 
 
 def newest_decision(session: Session, content_id: int) -> int:
@@ -140,24 +152,53 @@ def keep_fingerprint(content: Content, media: HashedMedia) -> None:
 
 
 def open_review(
-    session: Session, content: Content, *, cause: str, priority: int, retro: bool = False
+    session: Session,
+    content: Content,
+    *,
+    cause: str,
+    priority: int,
+    hours: float,
+    nearest: int = 256,
+    retro: bool = False,
 ) -> Review:
-    """The content's review, opened or opened again; an open one only rises in priority."""
+    """The content's review, opened or opened again; an open one only becomes more urgent.
+
+    `hours` is the clock that starts now: of those that run, the one that ends first counts. `nearest` is the distance
+    of the nearest match in bits, 256 without one.
+    """
+    now = func.clock_timestamp()
+    due_at = now + timedelta(hours=hours)
     review = session.scalar(select(Review).where(Review.content_id == content.id).with_for_update())
     if review is None:
-        review = Review(content_id=content.id, cause=cause, priority=priority, retro=retro)
+        review = Review(
+            content_id=content.id,
+            cause=cause,
+            priority=priority,
+            retro=retro,
+            nearest=nearest,
+            opened_at=now,
+            due_at=due_at,
+        )
         session.add(review)
     elif review.state != "open":
         review.state = "open"
         review.cause = cause
         review.retro = retro
         review.priority = priority
-        review.opened_at = func.clock_timestamp()
+        review.nearest = nearest
+        review.stage = "first"
+        review.asked = False
+        review.opened_at = now
+        review.due_at = due_at
+        review.warned = 0
         review.closed_at = None
         review.verdict = ""
         review.decision_id = None
     else:
         review.priority = max(review.priority, priority)
+        review.nearest = min(review.nearest, nearest)
+        # In the database: its clock says which ends first.
+        review.due_at = func.least(Review.due_at, due_at)
         if cause == "match":
             review.cause = cause
     session.flush()

@@ -206,7 +206,14 @@ class Review(Base):
 
     __tablename__ = "reviews"
     __table_args__ = (
-        Index("ix_reviews_open", "priority", "opened_at", postgresql_where=text("state = 'open'")),
+        Index(
+            "ix_reviews_queue",
+            "due_at",
+            text("priority DESC"),
+            "nearest",
+            "id",
+            postgresql_where=text("state = 'open'"),
+        ),
     )
 
     id: Mapped[int] = _id()
@@ -214,11 +221,25 @@ class Review(Base):
     state: Mapped[str] = mapped_column(Text, default="open", server_default="open")
     """open, decided, or withdrawn (closed without a decision because the banks took their hashes back)."""
     cause: Mapped[str] = mapped_column(Text)
-    """match, unscannable or unsupported."""
+    """match, unscannable or unsupported; reopened where an appeal put another removal by the same entry in doubt."""
     retro: Mapped[bool] = mapped_column(default=False, server_default="false")
     """Whether a retro-hunt opened it: the uploads were clear until a bank got the hash."""
     priority: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    nearest: Mapped[int] = mapped_column(SmallInteger, default=256, server_default="256")
+    """Distance in bits of its nearest match; 256 without one."""
+    stage: Mapped[str] = mapped_column(Text, default="first", server_default="first")
+    """What an open one waits for: first, second, adjudication or appeal."""
+    asked: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """Whether somebody asked for another person."""
     opened_at: Mapped[datetime] = _now()
+    due_at: Mapped[datetime] = mapped_column(
+        Timestamp, server_default=text("clock_timestamp() + interval '48 hours'")
+    )
+    """The earliest of the clocks that started at `opened_at`; they never pause."""
+    warned: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    """The share of its time, in per cent, that was last told of; 100 is the breach."""
+    preserve_until: Mapped[datetime | None] = mapped_column(Timestamp)
+    """Of a suspected minor: until when the bytes are kept for the authorities."""
     closed_at: Mapped[datetime | None] = mapped_column(Timestamp)
     verdict: Mapped[str] = mapped_column(Text, default="", server_default="")
     decision_id: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
@@ -227,7 +248,7 @@ class Review(Base):
 
 
 class DecisionRow(Base):
-    """One verdict of one person on one content. Append-only; the newest one counts."""
+    """One verdict of one person on one content, or its undo. Append-only; the newest one counts."""
 
     __tablename__ = "decisions"
     __table_args__ = (Index("ix_decisions_content_id", "content_id", "id"),)
@@ -240,6 +261,8 @@ class DecisionRow(Base):
     at: Mapped[datetime] = _now()
     request_id: Mapped[str] = mapped_column(Text, unique=True)
     """Given by the caller: the same request decides once, however often it is sent."""
+    kind: Mapped[str] = mapped_column(Text, default="verdict", server_default="verdict")
+    """verdict, or undo: then `verdict` is what counts again, '' for none."""
 
 
 class Demotion(Base):

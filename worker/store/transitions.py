@@ -28,17 +28,38 @@ ALLOWED: dict[State, frozenset[State]] = {
     ),
     State.CLEAR: frozenset({State.FLAGGED, State.HELD, State.REMOVED}),
     State.FLAGGED: frozenset({State.HELD, State.RELEASED, State.REMOVED, State.CLEAR}),
-    State.HELD: frozenset({State.RELEASED, State.REMOVED}),
+    State.HELD: frozenset(
+        {
+            State.RELEASED,
+            State.REMOVED,
+            State.CLEAR,
+            State.FLAGGED,
+            State.UNSUPPORTED,
+            State.UNSCANNABLE,
+        }
+    ),
     State.UNSUPPORTED: frozenset({State.PENDING, State.HELD, State.RELEASED, State.REMOVED}),
     State.UNSCANNABLE: frozenset({State.PENDING, State.HELD, State.RELEASED, State.REMOVED}),
-    State.RELEASED: frozenset({State.REMOVED, State.HELD, State.FLAGGED}),
-    State.REMOVED: frozenset({State.RELEASED, State.HELD}),
+    State.RELEASED: frozenset(
+        {State.REMOVED, State.HELD, State.FLAGGED, State.UNSUPPORTED, State.UNSCANNABLE}
+    ),
+    State.REMOVED: frozenset(
+        {
+            State.RELEASED,
+            State.HELD,
+            State.CLEAR,
+            State.FLAGGED,
+            State.UNSUPPORTED,
+            State.UNSCANNABLE,
+        }
+    ),
     State.SUPERSEDED: frozenset({State.PENDING}),
     State.GONE: frozenset({State.PENDING}),
 }
 """From each state to the states it leaves to. `pending` goes to `unscannable` or `held` when attempts run out,
 `released` to `held` or `flagged` when another entry matches, `removed` to `held` for a suspected minor,
-`clear` to `removed` when a later verdict covers the same bytes."""
+`clear` to `removed` when a later verdict covers the same bytes. `held`, `released` and `removed` go back to `clear`,
+`flagged`, `unsupported` or `unscannable` when the decision that had moved them is undone."""
 
 FINAL = frozenset(State) - {State.PENDING, State.SCANNING}
 

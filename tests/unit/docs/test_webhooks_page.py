@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from worker import outbox
 from worker.domain import State
-from worker.store.models import Demotion, Upload, WebhookMessage
+from worker.store.models import Demotion, Review, Upload, WebhookMessage
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/webhooks.md").read_text(encoding="utf-8")
-TYPES = {*outbox.EVENT_OF_STATE.values(), "flood.tripped"}
+TYPES = {*outbox.EVENT_OF_STATE.values(), "flood.tripped", "review.due_soon"}
 EXAMPLES: list[dict[str, Any]] = [
     json.loads(line) for line in PAGE.splitlines() if line.startswith('{"type"')
 ]
@@ -35,6 +35,9 @@ def queued(example: dict[str, Any]) -> WebhookMessage:
                 state=State(data["state"]),
             )
             outbox.tell_state(session, upload, review_id=data.get("review_id"))
+        elif "percent" in data:
+            due_at = datetime.fromisoformat(data["due_at"])
+            outbox.tell_due(session, Review(id=data["review_id"], due_at=due_at), data["percent"])
         else:
             outbox.tell_demotion(session, Demotion(id=data["demotion_id"], uploaders=data["uploaders"]))
         (message,) = [new for new in session.new if isinstance(new, WebhookMessage)]
@@ -43,7 +46,7 @@ def queued(example: dict[str, Any]) -> WebhookMessage:
 
 
 def test_every_type_is_in_the_table_and_has_an_example() -> None:
-    rows = re.findall(r"^\| `([a-z.]+)` \|.*\| (?:slow|fast) \|$", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z._]+)` \|.*\| (?:slow|fast) \|$", PAGE, re.MULTILINE)
     assert sorted(rows) == sorted(TYPES)
     assert sorted(example["type"] for example in EXAMPLES) == sorted(TYPES)
 

@@ -5,12 +5,30 @@ from sqlalchemy import create_engine, pool, text
 
 import bank_sync.bank
 import bank_sync.lineage
+import worker.store.appeal_rows
+import worker.store.audit_log
+import worker.store.desk
 import worker.store.hunts
 import worker.store.ledger
 import worker.store.models
+import worker.store.people
+import worker.store.proposals
+import worker.store.views
 from config.database import Base
 
-MODELS = (bank_sync.bank, bank_sync.lineage, worker.store.models, worker.store.ledger, worker.store.hunts)
+MODELS = (
+    bank_sync.bank,
+    bank_sync.lineage,
+    worker.store.models,
+    worker.store.ledger,
+    worker.store.hunts,
+    worker.store.desk,
+    worker.store.appeal_rows,
+    worker.store.people,
+    worker.store.audit_log,
+    worker.store.proposals,
+    worker.store.views,
+)
 """Imported so that their tables are in the metadata that `alembic revision --autogenerate` compares."""
 
 LOCK = 0x4857_0001

@@ -1,0 +1,234 @@
+"""Appeals against removals: somebody who took no part in it decides again, and an overturn puts others in doubt.
+
+An open appeal is its review, opened again at the stage `appeal`: it has a deadline, a claim and a decision like any
+other. While it is open nothing of the content is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from config.database import Sessions
+from config.deadlines import DEFAULT
+from config.errors import HashwardenError
+from config.policy import PolicySettings
+from config.settings import Settings
+from worker.act import PURGING
+from worker.domain import PURGED, Effect, State, Verdict
+from worker.review import audit
+from worker.store.appeal_rows import Appeal
+from worker.store.desk import DecisionEffect, Stage
+from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
+
+REOPENED = "reopened"
+"""The cause of a review whose removal rests on an entry that an overturned one rested on."""
+
+MAX_REASON = 4000
+
+_LOCK = 0x4857_0008
+
+
+class AppealError(HashwardenError):
+    """An appeal that can't be opened."""
+
+    code = "appeal"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`known`: the removal was appealed already, and the first appeal counts."""
+
+    appeal_id: int
+    review_id: int
+    known: bool = False
+
+
+def open_appeal(
+    sessions: Sessions, settings: Settings, upload_id: int, *, reason: str, actor: str, source: str
+) -> Opened:
+    """Opens an appeal against the removal of an upload; of one that is open already the first counts.
+
+    `source` is api, terminal or page. Raises AppealError when the upload was not removed by a decision, or the reason
+    is missing or too long.
+    """
+    if not reason.strip() or len(reason) > MAX_REASON:
+        raise AppealError(
+            f"An appeal needs a reason of 1 to {MAX_REASON} characters.",
+            next_step="Give one and send it again.",
+        )
+    with sessions.begin() as session:
+        content_id = session.scalar(select(Upload.content_id).where(Upload.id == upload_id))
+        content = session.get(Content, content_id, with_for_update=True) if content_id is not None else None
+        review = (
+            session.scalar(
+                select(Review)
+                .where(Review.content_id == content.id)
+                .with_for_update()
+                .execution_options(populate_existing=True)
+            )
+            if content is not None
+            else None
+        )
+        if review is None:
+            raise _not_removed(upload_id)
+        known = session.scalar(select(Appeal).where(Appeal.review_id == review.id, Appeal.state == "open"))
+        if known is not None:
+            return Opened(known.id, review.id, known=True)
+        upload = session.get_one(Upload, upload_id)
+        if (
+            review.verdict != Verdict.CONFIRMED
+            or review.decision_id is None
+            or review.stage != Stage.FIRST
+            or upload.state != State.REMOVED
+        ):
+            raise _not_removed(upload_id)
+        appeal = Appeal(
+            review_id=review.id,
+            upload_id=upload_id,
+            decision_id=review.decision_id,
+            source=source,
+            reason=reason,
+            opened_by=actor,
+        )
+        session.add(appeal)
+        now = func.clock_timestamp()
+        review.state = "open"
+        review.stage = Stage.APPEAL
+        review.asked = False
+        review.closed_at = None
+        review.opened_at = now
+        hours = settings.deadlines.hours([DEFAULT], upload.bucket, upload.key)
+        review.due_at = now + timedelta(hours=hours)
+        review.warned = 0
+        keep_bytes(session, content_id)
+        session.flush()
+        audit.record(
+            session,
+            actor=actor,
+            action="appeal",
+            subject=("review", review.id),
+            details={"appeal": appeal.id, "upload": upload_id, "source": source},
+        )
+        return Opened(appeal.id, review.id)
+
+
+def one_at_a_time(session: Session) -> None:
+    """For who decides an appeal, before anything is locked: an overturn goes on to lock what others may hold."""
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+
+def _not_removed(upload_id: int) -> AppealError:
+    return AppealError(
+        f"Upload {upload_id} was not removed by a decision that can be appealed.",
+        next_step="`hashwarden uploads ID` shows its state and history.",
+    )
+
+
+def keep_bytes(session: Session, content_id: int | None) -> None:
+    """Stops what would delete the bytes of a removed content; the verdict that ends this starts it again."""
+    session.execute(
+        update(Upload)
+        .where(
+            Upload.content_id == content_id,
+            Upload.state == State.REMOVED,
+            Upload.access_applied.not_in([PURGED, PURGING]),
+        )
+        .values(purge_at=None)
+    )
+
+
+def open_appeal_of(session: Session, review_id: int) -> Appeal | None:
+    return session.scalar(select(Appeal).where(Appeal.review_id == review_id, Appeal.state == "open"))
+
+
+def conclude(session: Session, review: Review, decision: DecisionRow, verdict: Verdict) -> None:
+    """Ends the appeal that a review waited for. After an overturn the entry's other removals are looked at again."""
+    appeal = open_appeal_of(session, review.id)
+    if appeal is None:
+        return
+    overturned = verdict not in {Verdict.CONFIRMED, Verdict.SUSPECTED_MINOR}
+    appeal.state = "overturned" if overturned else "upheld"
+    appeal.decided_by = decision.actor
+    appeal.decided_at = func.clock_timestamp()
+    appeal.outcome_id = decision.id
+    if overturned:
+        reopened = _reopen_others(session, review)
+        effect = session.get_one(DecisionEffect, decision.id)
+        effect.review = {**effect.review, "reopened": reopened}
+
+
+def _reopen_others(session: Session, review: Review) -> list[int]:
+    """Opens the reviews of other contents that were removed for an entry of this one; their ids."""
+    entries = select(MatchRow.entry_id).where(
+        MatchRow.content_id == review.content_id, MatchRow.effect != Effect.SHADOW
+    )
+    others = session.scalars(
+        select(MatchRow.content_id)
+        .where(
+            MatchRow.entry_id.in_(entries),
+            MatchRow.content_id != review.content_id,
+            MatchRow.effect != Effect.SHADOW,
+        )
+        .distinct()
+    ).all()
+    session.execute(select(Content.id).where(Content.id.in_(others)).order_by(Content.id).with_for_update())
+    removed = session.scalars(
+        select(Review)
+        .where(Review.content_id.in_(others), Review.state == "decided", Review.verdict == Verdict.CONFIRMED)
+        .order_by(Review.id)
+        .with_for_update()
+    ).all()
+    now = func.clock_timestamp()
+    for other in removed:
+        time = other.due_at - other.opened_at
+        other.state = "open"
+        other.stage = Stage.FIRST
+        other.cause = REOPENED
+        other.closed_at = None
+        other.opened_at = now
+        other.due_at = now + time
+        other.warned = 0
+        keep_bytes(session, other.content_id)
+    return [other.id for other in removed]
+
+
+def reopen(
+    session: Session, policy: PolicySettings, review: Review, decision: DecisionRow, reopened: Sequence[int]
+) -> None:
+    """Undoes `conclude`: the appeal is open again, and what the overturn had opened and nobody touched is closed."""
+    appeal = session.scalar(select(Appeal).where(Appeal.outcome_id == decision.id))
+    if appeal is not None:
+        appeal.state = "open"
+        appeal.decided_by = ""
+        appeal.decided_at = None
+        appeal.outcome_id = None
+    keep_bytes(session, review.content_id)
+    others = session.scalars(
+        select(Review)
+        .where(
+            Review.id.in_(reopened),
+            Review.state == "open",
+            Review.cause == REOPENED,
+            Review.stage == Stage.FIRST,
+        )
+        .order_by(Review.id)
+        .with_for_update()
+    ).all()
+    for other in others:
+        other.state = "decided"
+        other.cause = "match"
+        other.closed_at = func.clock_timestamp()
+        session.execute(
+            update(Upload)
+            .where(
+                Upload.content_id == other.content_id,
+                Upload.state == State.REMOVED,
+                Upload.access_applied.not_in([PURGED, PURGING]),
+            )
+            .values(purge_at=func.clock_timestamp() + timedelta(seconds=policy.removal_delay))
+        )

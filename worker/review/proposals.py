@@ -1,0 +1,237 @@
+"""The two-person rule: what could do much harm at once, one person proposes and another one approves.
+
+A proposal is done in the transaction that approves it. The database refuses who approves their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from config.policy import PolicySettings
+from worker.domain import Lane, Verdict
+from worker.review import audit
+from worker.review.faults import ProposalError
+from worker.review.reviews import decide_approved
+from worker.store import floods, hunts
+from worker.store.models import Demotion, Review, Upload
+from worker.store.proposals import Proposal, ProposalKind
+
+LASTS = timedelta(days=3)
+BULK = 25
+"""Uploads that one person may release at once."""
+EXPIRED = "expired"
+
+_SUBJECTS = {
+    ProposalKind.LIFT_DEMOTION: "demotion",
+    ProposalKind.APPROVE_HUNT: "hunt",
+    ProposalKind.BULK_RESTORE: "review",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalLine:
+    """One proposal that waits; `about` says in words what it would do."""
+
+    id: int
+    kind: str
+    subject_id: int
+    about: str
+    proposed_by: str
+    proposed_at: datetime
+    expires_at: datetime
+
+
+def propose(
+    session: Session,
+    kind: ProposalKind,
+    subject_id: int,
+    *,
+    actor: str,
+    payload: Mapping[str, str | list[int]] | None = None,
+) -> Proposal:
+    """Asks for a second person. Raises ProposalError when it waits already or there is nothing of that id to do."""
+    _expire(session)
+    _require_subject(session, kind, subject_id)
+    proposal = Proposal(
+        kind=kind,
+        subject_id=subject_id,
+        payload=dict(payload or {}),
+        proposed_by=actor,
+        expires_at=func.clock_timestamp() + LASTS,
+    )
+    try:
+        with session.begin_nested():
+            session.add(proposal)
+    except IntegrityError:
+        raise ProposalError(
+            f"This is proposed already for {_SUBJECTS[kind]} {subject_id}.",
+            next_step="Somebody else has to approve it.",
+        ) from None
+    _record(session, proposal, "proposal", actor)
+    return proposal
+
+
+def approve(
+    session: Session, policy: PolicySettings, proposal_id: int, *, actor: str, ledger_enabled: bool = True
+) -> tuple[tuple[int, Lane], ...]:
+    """Does what was proposed; the uploads that it moved. Raises ProposalError, HuntError or ReviewError."""
+    proposal = _open(session, proposal_id)
+    if proposal.proposed_by == actor:
+        raise ProposalError("Who proposes can't approve it.", next_step="Somebody else has to approve it.")
+    proposal.approved_by = actor
+    proposal.ended_at = func.clock_timestamp()
+    session.flush()
+    moved: tuple[tuple[int, Lane], ...] = ()
+    by = f"{proposal.proposed_by}, approved by {actor}"
+    if proposal.kind == ProposalKind.LIFT_DEMOTION:
+        if not floods.lift(session, proposal.subject_id, actor=by):
+            raise ProposalError(
+                f"There is no demotion {proposal.subject_id} to lift any more.", next_step="Reject it."
+            )
+    elif proposal.kind == ProposalKind.APPROVE_HUNT:
+        hunts.approve(session, proposal.subject_id, actor=by, ledger_enabled=ledger_enabled)
+    else:
+        payload = proposal.payload
+        moved = decide_approved(
+            session,
+            policy,
+            proposal.subject_id,
+            Verdict(payload["verdict"]),
+            actor=proposal.proposed_by,
+            request_id=f"proposal:{proposal.id}",
+            reason=payload["reason"],
+            also=payload["also"],
+        ).moved
+    _record(session, proposal, "approval", actor, moved=len(moved))
+    return moved
+
+
+def reject(session: Session, proposal_id: int, *, actor: str, only_own: bool) -> None:
+    """Ends a proposal without an effect. `only_own`: the actor may take back what they proposed, and no more."""
+    proposal = _open(session, proposal_id)
+    if only_own and proposal.proposed_by != actor:
+        raise ProposalError("This is somebody else's proposal.", next_step="Ask a lead to reject it.")
+    proposal.rejected_by = actor
+    proposal.ended_at = func.clock_timestamp()
+    _record(session, proposal, "rejection", actor)
+
+
+def waiting(session: Session) -> list[ProposalLine]:
+    """What waits for a second person, the oldest first."""
+    rows = session.scalars(
+        select(Proposal)
+        .where(
+            Proposal.approved_by.is_(None),
+            Proposal.rejected_by.is_(None),
+            Proposal.expires_at > func.clock_timestamp(),
+        )
+        .order_by(Proposal.id)
+    )
+    return [
+        ProposalLine(
+            row.id,
+            row.kind,
+            row.subject_id,
+            _about(session, row),
+            row.proposed_by,
+            row.proposed_at,
+            row.expires_at,
+        )
+        for row in rows
+    ]
+
+
+def proposable(session: Session) -> tuple[list[Demotion], list[hunts.RetroHunt]]:
+    """Demotions that could be lifted and hunts that wait, and that nobody has proposed yet."""
+    proposed = {(line.kind, line.subject_id) for line in waiting(session)}
+    demotions = session.scalars(select(Demotion).where(Demotion.lifted_at.is_(None)).order_by(Demotion.id))
+    stopped = hunts.list_hunts(session, (hunts.HuntState.STOPPED,))
+    return (
+        [row for row in demotions if (ProposalKind.LIFT_DEMOTION, row.id) not in proposed],
+        [row for row in stopped if (ProposalKind.APPROVE_HUNT, row.id) not in proposed],
+    )
+
+
+def near_words(hunt: hunts.RetroHunt) -> str:
+    """How much came near, by bank."""
+    return ", ".join(f"{number} of {bank}" for bank, number in sorted(hunt.counts.items()))
+
+
+def _about(session: Session, proposal: Proposal) -> str:
+    if proposal.kind == ProposalKind.LIFT_DEMOTION:
+        demotion = session.get(Demotion, proposal.subject_id)
+        found = f"{demotion.bank}, it hit {demotion.uploaders} uploaders" if demotion else "it is gone"
+        return f"Let a bank entry hold uploads again: {found}"
+    if proposal.kind == ProposalKind.APPROVE_HUNT:
+        hunt = session.get(hunts.RetroHunt, proposal.subject_id)
+        return f"Let a hunt in the past act: {near_words(hunt) if hunt else 'it is gone'}"
+    uploads = session.scalar(
+        select(func.count())
+        .select_from(Upload)
+        .join(Review, Review.content_id == Upload.content_id)
+        .where(Review.id.in_([proposal.subject_id, *proposal.payload["also"]]))
+    )
+    return f"Release {uploads} uploads at once: {proposal.payload['verdict'].replace('_', ' ')}"
+
+
+def _require_subject(session: Session, kind: ProposalKind, subject_id: int) -> None:
+    if kind == ProposalKind.LIFT_DEMOTION:
+        demotion = session.get(Demotion, subject_id)
+        there = demotion is not None and demotion.lifted_at is None
+    elif kind == ProposalKind.APPROVE_HUNT:
+        hunt = session.get(hunts.RetroHunt, subject_id)
+        there = hunt is not None and hunt.state == hunts.HuntState.STOPPED
+    else:
+        there = session.get(Review, subject_id) is not None
+    if not there:
+        raise ProposalError(
+            f"There is no {_SUBJECTS[kind]} {subject_id} that waits for this.",
+            next_step="Load the page again.",
+        )
+
+
+def _open(session: Session, proposal_id: int) -> Proposal:
+    proposal = session.get(Proposal, proposal_id, with_for_update=True)
+    if proposal is None:
+        raise ProposalError(f"There is no proposal {proposal_id}.", next_step="Load the page again.")
+    late = session.scalar(select(func.clock_timestamp() >= proposal.expires_at))
+    if proposal.approved_by is not None or proposal.rejected_by is not None or late:
+        raise ProposalError(
+            f"Proposal {proposal_id} does not wait any more.",
+            next_step="Propose it again if it is still needed.",
+        )
+    return proposal
+
+
+def _expire(session: Session) -> None:
+    """Frees what was proposed too long ago to be proposed again."""
+    session.execute(
+        update(Proposal)
+        .where(
+            Proposal.approved_by.is_(None),
+            Proposal.rejected_by.is_(None),
+            Proposal.expires_at <= func.clock_timestamp(),
+        )
+        .values(rejected_by=EXPIRED, ended_at=func.clock_timestamp())
+    )
+
+
+def _record(session: Session, proposal: Proposal, action: str, actor: str, **details: audit.Detail) -> None:
+    audit.record(
+        session,
+        actor=actor,
+        action=action,
+        subject=("proposal", proposal.id),
+        details={
+            "kind": str(proposal.kind),
+            _SUBJECTS[ProposalKind(proposal.kind)]: proposal.subject_id,
+            "proposed_by": proposal.proposed_by,
+            **details,
+        },
+    )

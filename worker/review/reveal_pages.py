@@ -1,0 +1,95 @@
+"""The routes of the reveal ladder: ask for an address, get the picture once, tell for how long it was shown."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
+from fastapi import Path as InPath
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from worker.media.rungs import Rung
+from worker.review.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
+from worker.review.exposure import SHOWN_SECONDS
+from worker.review.permissions import May
+from worker.review.rendering import render
+from worker.review.reveal import RevealError, Reveals, WithheldError
+
+_Number = Annotated[int, InPath(ge=1, lt=2**63)]
+_Token = Annotated[str, InPath(min_length=20, max_length=100)]
+
+
+class RevealPages:
+    """The routes; each is behind the doors, which leave in the request's state who it is, and asks for a role."""
+
+    def __init__(self, reveals: Reveals, doors: Doors) -> None:
+        self._reveals = reveals
+        self._doors = doors
+
+    def router(self) -> APIRouter:
+        looks = [Depends(Asks(May.REVEAL))]
+        made = APIRouter(dependencies=[Depends(self._doors.enter), Depends(self._doors.check_form)])
+        made.post("/reviews/{review_id}/reveal", dependencies=looks)(self.ask)
+        made.get("/reveal/{address}", dependencies=looks)(self.picture)
+        made.post("/reveal/{address}/covered", dependencies=looks)(self.covered)
+        made.get("/break", dependencies=looks)(self.rest)
+        return made
+
+    def ask(
+        self,
+        request: Request,
+        review_id: _Number,
+        rung: Annotated[Rung, Form()],
+        region: Annotated[str, Form(max_length=40)] = "",
+    ) -> Response:
+        """A script is told the address; a form without one gets a page that shows it, of the lowest two rungs only."""
+        user = request.state.user
+        scripted = request.headers.get("accept", "") == "application/json"
+        try:
+            if not scripted and rung > Rung.GREY:
+                raise RevealError(400, "This rung is shown only while a button is held, by a script.")
+            address = f"/reveal/{self._reveals.ask(user, review_id, rung, region)}"
+        except RevealError as refused:
+            error = refused
+            if isinstance(refused, WithheldError) and not request.state.visitor.may(May.SEE_MINORS):
+                # As on the review's page: who may not see it is not told that it is there.
+                error = RevealError(404, f"There is no review {review_id}.")
+            if not scripted:
+                raise HTTPException(error.status, str(error)) from None
+            return _problem(error)
+        if scripted:
+            return JSONResponse({"address": address, "seconds": SHOWN_SECONDS[rung]})
+        page = render(
+            "shown.html", **of_visitor(request), review_id=review_id, address=address, rung=rung.name
+        )
+        return HTMLResponse(page, headers={"Content-Security-Policy": SCRIPT_POLICY})
+
+    def picture(self, request: Request, address: _Token) -> Response:
+        try:
+            picture = self._reveals.picture(request.state.user, address)
+        except RevealError as error:
+            return _problem(error)
+        return Response(
+            picture.png,
+            media_type="image/png",
+            headers={
+                "Content-Disposition": "inline",
+                "Hashwarden-Shape": f"{picture.shape[0]} {picture.shape[1]}",
+            },
+        )
+
+    def covered(
+        self, request: Request, address: _Token, seconds: Annotated[float, Form(ge=0, le=86_400)]
+    ) -> Response:
+        self._reveals.covered(request.state.user, address, seconds)
+        return Response(status_code=204)
+
+    def rest(self, request: Request) -> HTMLResponse:
+        exposure, cool_down = self._reveals.exposure(request.state.user)
+        return HTMLResponse(
+            render("break.html", **of_visitor(request), exposure=exposure, cool_down=cool_down)
+        )
+
+
+def _problem(error: RevealError) -> Response:
+    return JSONResponse({"problem": str(error)}, status_code=error.status)

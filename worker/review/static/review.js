@@ -1,0 +1,72 @@
+// Keys, a countdown and a sign of life for the page of one review. Everything here can be done by its buttons as well.
+"use strict";
+
+(() => {
+  const verdicts = document.getElementById("verdicts");
+  const renewEvery = 60;
+
+  function words(seconds) {
+    return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, "0")} s`;
+  }
+
+  if (verdicts) {
+    const shown = document.getElementById("claim-left");
+    let until = Date.now() + Number(verdicts.dataset.left) * 1000;
+    let gone = false;
+
+    function end() {
+      gone = true;
+      shown.textContent = "no time: somebody else may take it. Load the page again";
+      for (const button of verdicts.querySelectorAll("button")) button.disabled = true;
+    }
+
+    setInterval(() => {
+      if (gone) return;
+      const left = Math.max(0, Math.round((until - Date.now()) / 1000));
+      shown.textContent = words(left);
+    }, 1000);
+
+    setInterval(async () => {
+      if (gone || document.hidden) return;
+      const form = new FormData(verdicts);
+      const body = new URLSearchParams({ token: form.get("token"), claim: form.get("claim") });
+      try {
+        const answer = await fetch(`/reviews/${verdicts.dataset.review}/alive`, { method: "POST", body });
+        if (!answer.ok) return;
+        const { left } = await answer.json();
+        if (left > 0) until = Date.now() + left * 1000;
+        else end();
+      } catch {
+        // The host is away: the countdown goes on, and the next sign of life is tried in a minute.
+      }
+    }, renewEvery * 1000);
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    // A picture is held open: whatever is pressed now is not meant as a verdict.
+    if (document.body.dataset.revealed) return;
+    const typing = event.target.matches("textarea, select, input:not([type=radio]):not([type=checkbox])");
+    if (typing) return;
+    if (event.key === "?") {
+      const help = document.getElementById("help");
+      if (help) help.open = !help.open;
+    } else if (event.key === "Enter") {
+      if (verdicts && !event.target.matches("a, button, summary")) {
+        event.preventDefault();
+        verdicts.requestSubmit();
+      }
+    } else {
+      const choice = verdicts && verdicts.querySelector(`input[name=verdict][data-key="${CSS.escape(event.key)}"]`);
+      const form = document.querySelector(`form[data-key="${CSS.escape(event.key)}"]`);
+      if (choice) {
+        choice.checked = true;
+        choice.focus();
+      } else if (form) {
+        // Enter presses it, as it sends a verdict: one key alone never acts.
+        event.preventDefault();
+        form.querySelector("button").focus();
+      }
+    }
+  });
+})();

@@ -1,0 +1,62 @@
+"""Slows down who guesses passwords: a name and an address may fail only so often in a quarter of an hour.
+
+A try is written down before its password is looked at, so that many at once can't slip through together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.orm import Session
+
+from worker.review.faults import TooManyTriesError
+from worker.store.people import SignInAttempt
+
+WINDOW = timedelta(minutes=15)
+PER_NAME, PER_ADDRESS = 10, 50
+"""Tries in a window. An address may be that of an office: it may fail more often."""
+
+
+def begin(session: Session, name: str, address: str) -> int:
+    """Writes a try down; its id, for `forgive`. Commit before the password is looked at.
+
+    Raises TooManyTriesError when the name or the address has failed too often of late; a refused try does not count.
+    """
+    digest = _digest(name)
+    # Tries of one name or address are counted one after another; always in this order, so that none waits for two.
+    for space, key in ((1, digest), (2, _digest(address))):
+        session.execute(
+            text("SELECT pg_advisory_xact_lock(:space, :key)"),
+            {"space": 0x4857_0100 + space, "key": int.from_bytes(key[:4], signed=True)},
+        )
+    since = func.clock_timestamp() - WINDOW
+    session.execute(delete(SignInAttempt).where(SignInAttempt.at < since))
+    for column, value, most in (
+        (SignInAttempt.name_digest, digest, PER_NAME),
+        (SignInAttempt.address, address, PER_ADDRESS),
+    ):
+        tries = session.scalar(select(func.count()).where(column == value))
+        if tries is not None and tries >= most:
+            raise TooManyTriesError(
+                "Too many sign-ins have failed.",
+                next_step="Try again in a quarter of an hour, or ask an admin for a link.",
+            )
+    attempt = SignInAttempt(name_digest=digest, address=address)
+    session.add(attempt)
+    session.flush()
+    return attempt.id
+
+
+def forgive(session: Session, name: str, attempt_id: int) -> None:
+    """The password was right: neither this try nor the earlier ones of the name count any more."""
+    session.execute(
+        delete(SignInAttempt).where(
+            (SignInAttempt.id == attempt_id) | (SignInAttempt.name_digest == _digest(name))
+        )
+    )
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.strip().lower().encode("utf-8", "replace")).digest()

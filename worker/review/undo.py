@@ -1,0 +1,330 @@
+"""Takes a decision back: exactly what it changed is put back, and the review is in the undoer's hands again.
+
+The decision stays in the record; a row of kind `undo` says that it counts no more, and what counts instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import exists, func, select, update
+from sqlalchemy.orm import Session
+
+from bank_sync import feedback
+from bank_sync.bank import BankEntry, Feedback
+from config.database import Sessions
+from config.policy import PolicySettings
+from worker.act import PURGING
+from worker.domain import PURGED, Effect, Lane, State, Verdict
+from worker.review import appeals, audit, claims
+from worker.review.enact import TARGET, Moved, matches_of, move, support_own_bank, uploads_of
+from worker.review.reviews import (
+    MAX_ACTOR,
+    MAX_REASON,
+    MAX_REQUEST_ID,
+    ReviewError,
+    check_text,
+    lock_reviews,
+)
+from worker.review.second import opinions_on
+from worker.store import contents
+from worker.store.desk import DecisionEffect, Opinion, Stage
+from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
+from worker.store.transitions import ALLOWED
+
+WINDOW = timedelta(minutes=10)
+"""How long who decided may take it back; a lead may as long as the bytes are there."""
+
+REASON = "undone"
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What an undo did. `kept`: uploads whose bytes are deleted. `undo_id` is None where only an opinion was taken
+    back."""
+
+    undo_id: int | None
+    moved: Moved = ()
+    kept: int = 0
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """A decision of a person's own that they may still undo."""
+
+    review_id: int
+    verdict: str
+    until: datetime
+
+
+def undo(
+    sessions: Sessions,
+    policy: PolicySettings,
+    review_id: int,
+    *,
+    actor: str,
+    request_id: str,
+    reason: str = "",
+    lead: bool = False,
+) -> Undone:
+    """Takes back the decision that counts on a review, or this person's verdict that waits for a second one.
+
+    Who decided has ten minutes; a `lead` may until the bytes are deleted. The same `request_id` undoes once.
+    Raises ReviewError when there is nothing to undo, it is too late, or it was somebody else's.
+    """
+    check_text("name", actor, MAX_ACTOR, needed=True)
+    check_text("request id", request_id, MAX_REQUEST_ID, needed=True)
+    check_text("reason", reason, MAX_REASON)
+    with sessions.begin() as session:
+        appeals.one_at_a_time(session)
+        locked = lock_reviews(session, [review_id])
+        if review_id not in locked:
+            raise ReviewError(
+                f"There is no review {review_id}.", next_step="`hashwarden reviews --all` lists them."
+            )
+        review, content = locked[review_id]
+        earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == request_id))
+        if earlier is not None and earlier.content_id == content.id and earlier.kind == "undo":
+            return Undone(earlier.id, repeated=True)
+        if review.state == "open" and review.stage in {Stage.SECOND, Stage.ADJUDICATION}:
+            return _take_opinion_back(session, review, actor)
+        return _undo(session, policy, review, content, actor, request_id, reason, lead)
+
+
+def may_undo(session: Session, review: Review, actor: str, *, lead: bool) -> datetime | None:
+    """Until when this person may undo what was last said on the review; None when they may not."""
+    if review.state == "decided":
+        row = session.get(DecisionRow, review.decision_id)
+        effect = session.get(DecisionEffect, review.decision_id)
+        if row is None or effect is None:
+            return None
+    elif review.stage in {Stage.SECOND, Stage.ADJUDICATION}:
+        given = opinions_on(session, review)
+        if not given or given[-1].actor != actor:
+            return None
+        return _within(session, given[-1].at)
+    else:
+        return None
+    if lead:
+        return datetime.max.replace(tzinfo=row.at.tzinfo)
+    return _within(session, row.at) if row.actor == actor else None
+
+
+def undoable(session: Session, actor: str) -> list[Mine]:
+    """What this person decided in the last ten minutes and still counts, the newest first."""
+    rows = session.execute(
+        select(Review.id, DecisionRow.verdict, DecisionRow.at)
+        .join(DecisionRow, DecisionRow.id == Review.decision_id)
+        .where(
+            Review.state == "decided",
+            DecisionRow.actor == actor,
+            DecisionRow.at > func.clock_timestamp() - WINDOW,
+        )
+        .order_by(DecisionRow.id.desc())
+        .limit(5)
+    )
+    return [Mine(row.id, row.verdict, row.at + WINDOW) for row in rows]
+
+
+def _within(session: Session, at: datetime) -> datetime | None:
+    now = session.scalars(select(func.clock_timestamp())).one()
+    return at + WINDOW if now <= at + WINDOW else None
+
+
+def _take_opinion_back(session: Session, review: Review, actor: str) -> Undone:
+    given = opinions_on(session, review)
+    if not given or given[-1].actor != actor:
+        raise ReviewError(
+            f"The last verdict on review {review.id} is not yours.", next_step="Ask who gave it."
+        )
+    if _within(session, given[-1].at) is None:
+        raise _too_late(review)
+    held = claims.claim_of(session, review.id)
+    if held is not None and held.actor != actor:
+        raise ReviewError(
+            f"Review {review.id} is in another person's hands by now.",
+            next_step="If you two disagree, a third person decides.",
+        )
+    given[-1].stands = False
+    review.stage = Stage.SECOND if len(given) > 1 else Stage.FIRST
+    claims.give(session, review.id, actor)
+    audit.record(
+        session,
+        actor=actor,
+        action="opinion_taken_back",
+        subject=("review", review.id),
+        details={"verdict": given[-1].verdict},
+    )
+    return Undone(None)
+
+
+def _undo(
+    session: Session,
+    policy: PolicySettings,
+    review: Review,
+    content: Content,
+    actor: str,
+    request_id: str,
+    reason: str,
+    lead: bool,
+) -> Undone:
+    decision = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
+    effect = session.get(DecisionEffect, review.decision_id) if review.decision_id is not None else None
+    standing = contents.standing_decision(session, content.id)
+    if review.state != "decided" or decision is None or effect is None or standing is None:
+        raise ReviewError(f"Review {review.id} has no decision to undo.", next_step="Decide it instead.")
+    if standing.id != decision.id:
+        raise ReviewError(
+            f"Review {review.id} was decided again since.", next_step="Open it again and look at what counts."
+        )
+    if not lead:
+        if decision.actor != actor:
+            raise ReviewError(
+                f"Somebody else decided review {review.id}.", next_step="Ask them, or a lead, to undo it."
+            )
+        if _within(session, decision.at) is None:
+            raise _too_late(review)
+    before = session.get(DecisionRow, effect.before) if effect.before is not None else None
+    counts = Verdict(before.verdict) if before is not None and before.verdict else None
+    row = DecisionRow(
+        content_id=content.id,
+        verdict=counts or "",
+        actor=actor,
+        reason=reason,
+        request_id=request_id,
+        kind="undo",
+    )
+    session.add(row)
+    session.flush()
+    _restore_matches(session, content, effect, decision)
+    matched = matches_of(session, content)
+    support_own_bank(session, content, matched, counts)
+    _restore_feedback(session, matched, effect, decision, row)
+    _restore_review(session, review, effect, decision)
+    moved, kept = _restore_uploads(session, policy, review, content, effect, decision, counts, actor)
+    if effect.review["stage"] == Stage.APPEAL:
+        appeals.reopen(session, policy, review, decision, effect.review.get("reopened", []))
+    if review.state == "open":
+        claims.give(session, review.id, actor)
+    audit.record(
+        session,
+        actor=actor,
+        action="undo",
+        subject=("review", review.id),
+        details={
+            "decision": row.id,
+            "undoes": decision.id,
+            "verdict": decision.verdict,
+            "counts": counts.value if counts is not None else "",
+            "moved": len(moved),
+            "kept": kept,
+        },
+    )
+    return Undone(row.id, moved, kept)
+
+
+def _too_late(review: Review) -> ReviewError:
+    minutes = WINDOW.total_seconds() / 60
+    return ReviewError(
+        f"The {minutes:.0f} minutes in which review {review.id} could be undone are over.",
+        next_step="A lead can still undo it while the bytes are there.",
+    )
+
+
+def _restore_matches(
+    session: Session, content: Content, effect: DecisionEffect, decision: DecisionRow
+) -> None:
+    for match in matches_of(session, content):
+        if str(match.id) in effect.dismissed:
+            match.dismissed_by = effect.dismissed[str(match.id)]
+        elif match.dismissed_by == decision.id:
+            match.dismissed_by = None
+    session.flush()
+
+
+def _restore_feedback(
+    session: Session,
+    matched: Sequence[MatchRow],
+    effect: DecisionEffect,
+    decision: DecisionRow,
+    row: DecisionRow,
+) -> None:
+    entries = sorted(match.entry_id for match in matched)
+    feedback.take_back(
+        session,
+        [feedback.decision_key(decision.id, entry) for entry in entries],
+        lambda entry: feedback.decision_key(row.id, entry),
+    )
+    session.execute(
+        update(Feedback)
+        .where(Feedback.id.in_(effect.review.get("dropped", [])), Feedback.dropped == "suspected_minor")
+        .values(dropped=None)
+    )
+
+
+def _restore_review(session: Session, review: Review, effect: DecisionEffect, decision: DecisionRow) -> None:
+    was = effect.review
+    review.state, review.stage, review.cause, review.asked = (
+        was["state"],
+        was["stage"],
+        was["cause"],
+        was["asked"],
+    )
+    review.verdict, review.decision_id = was["verdict"], was["decision_id"]
+    review.closed_at = datetime.fromisoformat(was["closed_at"]) if was["closed_at"] else None
+    review.preserve_until = datetime.fromisoformat(was["preserve_until"]) if was["preserve_until"] else None
+    # Who took part before the last word still has: the review waits for what it waited for.
+    session.execute(update(Opinion).where(Opinion.decision_id == decision.id).values(decision_id=None))
+    session.flush()
+
+
+def _restore_uploads(
+    session: Session,
+    policy: PolicySettings,
+    review: Review,
+    content: Content,
+    effect: DecisionEffect,
+    decision: DecisionRow,
+    counts: Verdict | None,
+    actor: str,
+) -> tuple[Moved, int]:
+    """What the decision moved goes back; what came since, and was judged by it, goes where it would be without it."""
+    by_it = {f"decided_{decision.verdict}", f"retro_decided_{decision.verdict}"}
+    moved = []
+    kept = 0
+    for upload in uploads_of(session, content.id):
+        was = effect.uploads.get(str(upload.id))
+        if upload.reason not in by_it or (was is None and upload.state_since < decision.at):
+            continue
+        target = _where(session, upload, was, counts)
+        if target is None or target == upload.state or target not in ALLOWED[State(upload.state)]:
+            continue
+        if upload.access_applied in {PURGED, PURGING}:
+            kept += 1
+            continue
+        move(session, upload, target, policy, actor=actor, reason=REASON, review=review)
+        upload.reason = was[1] if was is not None else "match"
+        moved.append((upload.id, Lane(upload.lane)))
+    return tuple(moved), kept
+
+
+def _where(session: Session, upload: Upload, was: list[str] | None, counts: Verdict | None) -> State | None:
+    """The state without the decision; None where nothing says so, and the upload stays under its review."""
+    if was is not None and was[0] not in {State.PENDING, State.SCANNING}:
+        return State(was[0])
+    if counts is not None:
+        return TARGET[counts]
+    for effect, state in ((Effect.HOLD, State.HELD), (Effect.FLAG, State.FLAGGED)):
+        stands = exists().where(
+            MatchRow.content_id == upload.content_id,
+            MatchRow.effect == effect,
+            MatchRow.dismissed_by.is_(None),
+            BankEntry.id == MatchRow.entry_id,
+            BankEntry.live.is_(True),
+        )
+        if session.scalar(select(stands)):
+            return state
+    return None
