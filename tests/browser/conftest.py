@@ -15,7 +15,7 @@ from tests.integration.conftest import Rig
 from tests.integration.console import Console
 from worker.domain import State
 from worker.media.sandbox import ZygoteSandbox
-from worker.review.reveal import Reveals
+from worker.review.reveal.reveals import Reveals
 from worker.store.models import MatchRow, Review
 from worker.store.people import Role
 

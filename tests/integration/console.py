@@ -15,9 +15,9 @@ from fastapi import FastAPI
 from config.database import Sessions
 from config.settings import Settings
 from worker.domain import Lane
-from worker.review import entrance, people
-from worker.review.pages import make_app
-from worker.review.reveal import Reveals
+from worker.review.app import make_app
+from worker.review.people import entrance, people
+from worker.review.reveal.reveals import Reveals
 from worker.store.people import Role
 
 

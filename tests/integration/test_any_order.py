@@ -28,7 +28,7 @@ from worker.domain import PURGED, CloserLook, HashedMedia, Kind, Lane, Profile, 
 from worker.media.media import Media
 from worker.operate.replay import replay
 from worker.pipeline import Stages, process
-from worker.review.reviews import decide_review
+from worker.review.desk.reviews import decide_review
 from worker.storage.memory import MemoryStore
 from worker.storage.protocol import Versioning
 from worker.store.models import Content, History, MatchRow, Review, Upload

@@ -14,9 +14,9 @@ from sqlalchemy import func, select, update
 
 from config.database import Sessions
 from worker.domain import Effect, Kind, State, Verdict
-from worker.review import claims
-from worker.review.claims import Claim, ClaimError
-from worker.review.reviews import ReviewError, decide_review
+from worker.review.desk import claims
+from worker.review.desk.claims import Claim, ClaimError
+from worker.review.desk.reviews import ReviewError, decide_review
 from worker.store.desk import ClaimRow, ClusterRow, PassKind
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from worker.cli import cli
 from worker.domain import State
-from worker.review import claims
+from worker.review.desk import claims
 from worker.store.models import Demotion, Review, Upload
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from worker.events.inbox import Inbox
 from worker.fetch import Fetched
 from worker.pipeline import conclude
 from worker.queue.dispatch import due
-from worker.review.reviews import decide_review
+from worker.review.desk.reviews import decide_review
 from worker.storage.protocol import Receipt, Served
 from worker.storage.s3 import S3Store
 from worker.store import leases

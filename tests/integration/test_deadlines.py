@@ -15,7 +15,7 @@ from config.errors import SettingsError
 from config.settings import load_settings
 from worker import deadlines
 from worker.operate.health import AlarmCode, alarms
-from worker.review.listing import Urgency, list_reviews
+from worker.review.desk.listing import Urgency, list_reviews
 from worker.store.models import Review, WebhookMessage
 
 if TYPE_CHECKING:

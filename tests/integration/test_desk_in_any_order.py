@@ -15,11 +15,11 @@ from sqlalchemy import create_engine, func, select, text, update
 from config.database import Sessions, make_sessions
 from config.settings import Settings
 from worker.domain import Effect, Kind, State, Verdict
-from worker.review import appeals, claims
-from worker.review.claims import MOST, Claim, ClaimError
-from worker.review.enact import TARGET
-from worker.review.reviews import ReviewError, decide_review
-from worker.review.undo import undo
+from worker.review.desk import appeals, claims
+from worker.review.desk.claims import MOST, Claim, ClaimError
+from worker.review.desk.enact import TARGET
+from worker.review.desk.reviews import ReviewError, decide_review
+from worker.review.desk.undo import undo
 from worker.store.desk import ClaimRow, ClusterRow, Opinion, PassKind, Stage
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from worker.domain import EventKind, ObjectRef, State, UploadEvent, Verdict
 from worker.events.inbox import Inbox
-from worker.review.reviews import decide_review
+from worker.review.desk.reviews import decide_review
 from worker.store.models import Review, Upload
 
 if TYPE_CHECKING:

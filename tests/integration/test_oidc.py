@@ -22,7 +22,7 @@ from config.database import make_engine, make_sessions
 from config.oidc import OidcSettings
 from config.settings import Settings
 from tests.integration.console import Console, served
-from worker.review import people
+from worker.review.people import people
 from worker.store.audit_log import AuditEntry
 from worker.store.people import Person
 

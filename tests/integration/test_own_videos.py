@@ -20,7 +20,7 @@ from bank_sync.signals import unpack_frames
 from worker.domain import Lane, State, Verdict
 from worker.media.media import memfd_from
 from worker.media.sniff import Format
-from worker.review.reviews import decide_review
+from worker.review.desk.reviews import decide_review
 from worker.store.models import MatchRow, Review, Upload
 from worker.withdrawals import release_withdrawn
 

@@ -17,11 +17,11 @@ from config.database import Sessions, make_engine, make_sessions
 from config.settings import Settings
 from tests.integration.console import Console, hidden
 from worker.media.sandbox import ZygoteSandbox
-from worker.review import entrance, people, throttle
-from worker.review.doors import Asks
 from worker.review.faults import PeopleError, SignInError
-from worker.review.permissions import ALLOWED, May
-from worker.review.reveal import Reveals
+from worker.review.pages.doors import Asks
+from worker.review.people import entrance, people, throttle
+from worker.review.people.permissions import ALLOWED, May
+from worker.review.reveal.reveals import Reveals
 from worker.storage.s3 import S3Store
 from worker.store.audit_log import AuditEntry
 from worker.store.people import Person, Role, SignedIn, SignInAttempt, SignInLink

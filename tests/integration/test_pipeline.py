@@ -12,7 +12,7 @@ from bank_sync.own_bank import retire_unsupported_own
 from worker.domain import HashedMedia, Kind, State, Verdict
 from worker.fetch import Fetched
 from worker.pipeline import conclude
-from worker.review.reviews import decide_review
+from worker.review.desk.reviews import decide_review
 from worker.store import leases
 from worker.store.models import Content, DecisionRow, Review, Upload, WebhookMessage
 from worker.withdrawals import release_withdrawn

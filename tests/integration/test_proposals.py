@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.integration.console import Console, hidden
 from worker.domain import State
-from worker.review import proposals
+from worker.review.desk import proposals
 from worker.review.faults import ProposalError
 from worker.store.audit_log import AuditEntry
 from worker.store.desk import ClaimRow

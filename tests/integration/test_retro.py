@@ -28,7 +28,7 @@ from worker.media.media import memfd_from
 from worker.operate.health import AlarmCode, alarms
 from worker.pipeline import conclude
 from worker.retro.hunter import Hunter, Round
-from worker.review.listing import list_reviews
+from worker.review.desk.listing import list_reviews
 from worker.store import hunts, leases, ledger
 from worker.store.hunts import HuntError, RetroHit, RetroHunt
 from worker.store.ledger import LedgerRow

@@ -24,8 +24,8 @@ from worker.domain import Lane, State, Verdict
 from worker.media.media import memfd_from
 from worker.media.rungs import LONGEST_SIDE, Rung
 from worker.media.sandbox import ZygoteSandbox
-from worker.review.reveal import Reveals, moments
-from worker.review.reviews import decide_review
+from worker.review.desk.reviews import decide_review
+from worker.review.reveal.reveals import Reveals, moments
 from worker.store.audit_log import AuditEntry
 from worker.store.models import MatchRow, Review, Upload
 from worker.store.people import Role

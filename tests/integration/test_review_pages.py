@@ -16,8 +16,8 @@ from config.database import make_engine, make_sessions
 from config.settings import Settings, load_settings
 from tests.integration.console import Console, form_fields, served
 from worker.domain import Lane, State
-from worker.review.doors import HEADERS, SCRIPT_POLICY
-from worker.review.pages import make_app
+from worker.review.app import make_app
+from worker.review.pages.doors import HEADERS, SCRIPT_POLICY
 from worker.store.models import DecisionRow, MatchRow, Review, Upload
 from worker.store.people import Role
 

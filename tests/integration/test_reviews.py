@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from bank_sync.bank import BankEntry, Feedback, OwnSupport
 from worker.domain import State, Verdict
-from worker.review.reviews import Decided, ReviewError, decide_review
+from worker.review.desk.reviews import Decided, ReviewError, decide_review
 from worker.store.models import DecisionRow, MatchRow, Review, Upload, WebhookMessage
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from sqlalchemy import func, select, text, update
 
 from bank_sync.bank import BankEntry, Feedback
 from worker.domain import PURGED, Kind, State, Verdict
-from worker.review import appeals, claims
-from worker.review.claims import ClaimError
-from worker.review.reviews import Decided, ReviewError, decide_review
-from worker.review.undo import Undone, undo
+from worker.review.desk import appeals, claims
+from worker.review.desk.claims import ClaimError
+from worker.review.desk.reviews import Decided, ReviewError, decide_review
+from worker.review.desk.undo import Undone, undo
 from worker.store.appeal_rows import Appeal
 from worker.store.desk import Opinion
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload, WebhookMessage

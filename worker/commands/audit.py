@@ -64,8 +64,8 @@ def export(file: Path, as_json: bool) -> None:
     `python -m worker.review.audit_verify FILE` verifies it anywhere: that one file needs nothing but Python.
     """
     from worker.review import audit as log
-    from worker.review import people
     from worker.review.audit_verify import FORMAT, Head, canonical
+    from worker.review.people import people
 
     with database() as (_, sessions):
         with sessions.begin() as session:

@@ -38,7 +38,7 @@ def people() -> None:
 @json_option
 def add(name: str, roles: tuple[str, ...], as_json: bool) -> None:
     """Make a person, with a pseudonym drawn at random. `people password` or `people link` lets them in."""
-    from worker.review import people as known
+    from worker.review.people import people as known
     from worker.store.people import Role
 
     with database() as (_, sessions), sessions.begin() as session:
@@ -56,7 +56,7 @@ def add(name: str, roles: tuple[str, ...], as_json: bool) -> None:
 @json_option
 def list_command(as_json: bool) -> None:
     """List all people. This is the one place, beside the admins' page, that tells whose a pseudonym is."""
-    from worker.review import people as known
+    from worker.review.people import people as known
 
     with database() as (_, sessions), sessions() as session:
         found = [_facts(person) for person in known.listed(session)]
@@ -85,7 +85,7 @@ def list_command(as_json: bool) -> None:
 @click.argument("roles", nargs=-1, type=_ROLES, required=True)
 def roles(name: str, roles: tuple[str, ...]) -> None:
     """Replace a person's roles; it counts from their next page on. A provider's groups win at the next sign-in."""
-    from worker.review import people as known
+    from worker.review.people import people as known
     from worker.store.people import Role
 
     def change(session: Session, person: Person, actor: str) -> None:
@@ -98,7 +98,7 @@ def roles(name: str, roles: tuple[str, ...]) -> None:
 @click.argument("name")
 def disable(name: str) -> None:
     """Let a person in no more, and end all their sessions and links at once."""
-    from worker.review import people as known
+    from worker.review.people import people as known
 
     def change(session: Session, person: Person, actor: str) -> None:
         known.disable(session, person, actor=actor)
@@ -110,7 +110,7 @@ def disable(name: str) -> None:
 @click.argument("name")
 def enable(name: str) -> None:
     """Let a person in again who was disabled."""
-    from worker.review import people as known
+    from worker.review.people import people as known
 
     def change(session: Session, person: Person, actor: str) -> None:
         known.enable(session, person, actor=actor)
@@ -122,7 +122,7 @@ def enable(name: str) -> None:
 @click.argument("name")
 def password(name: str) -> None:
     """Set a person's password: asked for twice, or one line of standard input. Ends their sessions."""
-    from worker.review import people as known
+    from worker.review.people import people as known
 
     if sys.stdin.isatty():
         given = click.prompt("Password", hide_input=True, confirmation_prompt=True)
@@ -147,8 +147,8 @@ def password(name: str) -> None:
 @json_option
 def link(name: str, minutes: int, as_json: bool) -> None:
     """Print a link that lets a person in once. Whoever has it is that person: give it to nobody else."""
-    from worker.review import entrance
-    from worker.review import people as known
+    from worker.review.people import entrance
+    from worker.review.people import people as known
 
     with database() as (settings, sessions), sessions.begin() as session:
         person = known.get(session, name)
@@ -166,7 +166,7 @@ def sessions(as_json: bool) -> None:
     """List who is signed in."""
     from dataclasses import asdict
 
-    from worker.review import sign_ins
+    from worker.review.people import sign_ins
 
     with database() as (settings, opened), opened() as session:
         lines = sign_ins.listed(session, settings.review)
@@ -190,7 +190,7 @@ def sessions(as_json: bool) -> None:
 @click.option("--all", "name", default="", help="All sessions and links of this person.")
 def revoke(session_id: int | None, name: str) -> None:
     """End one session by its number, or all of a person. They may sign in anew: `people disable` prevents it."""
-    from worker.review import people as known
+    from worker.review.people import people as known
 
     if (session_id is None) == (not name):
         raise click.UsageError("Give a session's number, or --all and a person's name.")
@@ -205,7 +205,7 @@ def revoke(session_id: int | None, name: str) -> None:
 
 def _change(name: str, change: Callable[[Session, Person, str], None]) -> str:
     """Changes one person in a transaction of its own; their pseudonym."""
-    from worker.review import people as known
+    from worker.review.people import people as known
 
     with database() as (_, sessions), sessions.begin() as session:
         person = known.get(session, name)
@@ -214,7 +214,7 @@ def _change(name: str, change: Callable[[Session, Person, str], None]) -> str:
 
 
 def _operator(session: Session) -> str:
-    from worker.review import people as known
+    from worker.review.people import people as known
 
     return known.operator(session, login())
 

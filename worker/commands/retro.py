@@ -87,7 +87,7 @@ def status(limit: int, as_json: bool) -> None:
 def approve(hunt: int, name: str, as_json: bool) -> None:
     """Let a stopped hunt hold and flag what it found; the dispatcher, or `retro run`, does it."""
     from worker.review import audit
-    from worker.review.people import operator
+    from worker.review.people.people import operator
     from worker.store import hunts
 
     with database() as (settings, sessions), sessions.begin() as session:
@@ -114,7 +114,7 @@ def reject(hunt: int, name: str, as_json: bool) -> None:
     The hashes that came near something are not hunted again. New uploads still match them as the policy says.
     """
     from worker.review import audit
-    from worker.review.people import operator
+    from worker.review.people.people import operator
     from worker.store import hunts
 
     with database() as (_, sessions), sessions.begin() as session:

@@ -16,7 +16,7 @@ from worker.domain import State, Verdict
 
 if TYPE_CHECKING:
     from worker.operate.uploads import HistoryLine, UploadLine
-    from worker.review.listing import ReviewLine
+    from worker.review.desk.listing import ReviewLine
 
 name_option = click.option(
     "--as", "name", default="", help="Who does this; else the name you are logged in by."
@@ -29,7 +29,7 @@ name_option = click.option(
 @json_option
 def reviews(closed: bool, limit: int, as_json: bool) -> None:
     """List what a person has to decide, the most urgent first."""
-    from worker.review.listing import list_reviews
+    from worker.review.desk.listing import list_reviews
 
     with database() as (_, sessions), sessions() as session:
         lines = list_reviews(session, closed=closed, limit=limit)
@@ -98,8 +98,8 @@ def decide(
         raise click.UsageError("Say with --reason why it can't wait for whoever has it in hand.")
     from uuid import uuid4
 
-    from worker.review.people import operator
-    from worker.review.reviews import decide_review
+    from worker.review.desk.reviews import decide_review
+    from worker.review.people.people import operator
 
     with database() as (settings, sessions):
         with sessions() as session:
@@ -162,8 +162,8 @@ def undo(review: int, reason: str, name: str, request_id: str, as_json: bool) ->
     """
     from uuid import uuid4
 
-    from worker.review.people import operator
-    from worker.review.undo import undo as undo_decision
+    from worker.review.desk.undo import undo as undo_decision
+    from worker.review.people.people import operator
 
     with database() as (settings, sessions):
         with sessions() as session:
@@ -197,8 +197,8 @@ def appeal(upload_id: int, reason: str, name: str, as_json: bool) -> None:
 
     Until then nothing of it is deleted. An appeal that is open already is not opened twice.
     """
-    from worker.review.appeals import open_appeal
-    from worker.review.people import operator
+    from worker.review.desk.appeals import open_appeal
+    from worker.review.people.people import operator
 
     with database() as (settings, sessions):
         with sessions() as session:
@@ -345,7 +345,7 @@ def demotions(demotion_id: int | None, name: str, as_json: bool) -> None:
     from sqlalchemy import Float, cast, func, select
 
     from worker.review import audit
-    from worker.review.people import operator
+    from worker.review.people.people import operator
     from worker.store import floods
     from worker.store.models import Demotion
 

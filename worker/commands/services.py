@@ -131,8 +131,8 @@ def review_app() -> None:
     from worker.media.limits import Limits
     from worker.media.sandbox import ZygoteSandbox
     from worker.operate.metrics import Metrics
-    from worker.review.pages import make_app
-    from worker.review.reveal import Reveals
+    from worker.review.app import make_app
+    from worker.review.reveal.reveals import Reveals
     from worker.review.serve import serve
     from worker.storage.s3 import S3Store
 

@@ -28,7 +28,7 @@ from worker.demo.screen import Screen
 from worker.demo.watch import Seen, Visitor, Watcher
 from worker.domain import State, Verdict
 from worker.queue.celery_app import Announcer
-from worker.review.reviews import decide_review
+from worker.review.desk.reviews import decide_review
 
 _REVIEWER = "demo-reviewer"
 

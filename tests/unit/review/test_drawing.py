@@ -3,7 +3,7 @@
 import pytest
 
 from worker.domain import Region
-from worker.review.drawing import draw
+from worker.review.desk.drawing import draw
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from config.errors import SettingsError
 from config.settings import ExposureSettings, load_settings
-from worker.review.exposure import Look, judge
+from worker.review.reveal.exposure import Look, judge
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SETTINGS = ExposureSettings(

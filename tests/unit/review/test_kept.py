@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.review.kept import Kept
+from worker.review.pages.kept import Kept
 
 
 def test_a_value_is_kept_for_its_time() -> None:

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from worker.media.rungs import Raster, Rung
-from worker.review.png import png
-from worker.review.sheet import sheet
-from worker.review.watermark import burn, text_of
+from worker.review.reveal.png import png
+from worker.review.reveal.sheet import sheet
+from worker.review.reveal.watermark import burn, text_of
 
 AT = datetime(2026, 11, 25, 1, 2, 3, tzinfo=UTC)
 

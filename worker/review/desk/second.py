@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from config.policy import SecondReviewSettings
 from worker.domain import Effect, Verdict
-from worker.review.offers import standing_opinions
+from worker.review.desk.offers import standing_opinions
 from worker.store.desk import Opinion, Stage
 from worker.store.models import MatchRow, Review
 

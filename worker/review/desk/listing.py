@@ -18,8 +18,8 @@ from worker.deadlines import WARNINGS
 from worker.domain import Region
 from worker.media.views import WORDS
 from worker.operate.uploads import HistoryLine, UploadLine, history_of, uploads_of_content
-from worker.review.drawing import Drawing, draw
-from worker.review.offers import QUEUE_ORDER
+from worker.review.desk.drawing import Drawing, draw
+from worker.review.desk.offers import QUEUE_ORDER
 from worker.store.desk import ClaimRow, ClusterRow
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 

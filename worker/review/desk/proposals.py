@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from config.policy import PolicySettings
 from worker.domain import Lane, Verdict
 from worker.review import audit
+from worker.review.desk.reviews import decide_approved
 from worker.review.faults import ProposalError
-from worker.review.reviews import decide_approved
 from worker.store import floods, hunts
 from worker.store.models import Demotion, Review, Upload
 from worker.store.proposals import Proposal, ProposalKind

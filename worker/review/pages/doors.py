@@ -9,9 +9,9 @@ from fastapi import HTTPException, Request, Response
 
 from config.database import Sessions
 from config.settings import ReviewSettings
-from worker.review import sign_ins
-from worker.review.people import Visitor
-from worker.review.permissions import May
+from worker.review.people import sign_ins
+from worker.review.people.people import Visitor
+from worker.review.people.permissions import May
 from worker.store.people import Role
 
 HEADERS = {

@@ -18,9 +18,10 @@ from config.database import Sessions
 from config.policy import PolicySettings
 from worker.act import PURGING
 from worker.domain import PURGED, Effect, Lane, State, Verdict
-from worker.review import appeals, audit, claims
-from worker.review.enact import TARGET, Moved, matches_of, move, support_own_bank, uploads_of
-from worker.review.reviews import (
+from worker.review import audit
+from worker.review.desk import appeals, claims
+from worker.review.desk.enact import TARGET, Moved, matches_of, move, support_own_bank, uploads_of
+from worker.review.desk.reviews import (
     MAX_ACTOR,
     MAX_REASON,
     MAX_REQUEST_ID,
@@ -28,7 +29,7 @@ from worker.review.reviews import (
     check_text,
     lock_reviews,
 )
-from worker.review.second import opinions_on
+from worker.review.desk.second import opinions_on
 from worker.store import contents
 from worker.store.desk import DecisionEffect, Opinion, Stage
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload

@@ -14,10 +14,12 @@ from config.database import Sessions
 from config.errors import HashwardenError
 from config.settings import Settings
 from worker.domain import Lane
-from worker.review import audit, people, proposals, sign_ins
-from worker.review.doors import Asks, Doors, of_visitor
-from worker.review.permissions import May
-from worker.review.rendering import render
+from worker.review import audit
+from worker.review.desk import proposals
+from worker.review.pages.doors import Asks, Doors, of_visitor
+from worker.review.pages.rendering import render
+from worker.review.people import people, sign_ins
+from worker.review.people.permissions import May
 from worker.store.proposals import ProposalKind
 
 Number = Annotated[int, InPath(ge=1, lt=2**63)]

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from config.database import Sessions
 from config.errors import HashwardenError
 from worker.review import audit
-from worker.review.offers import QUEUE_ORDER, in_hand, of_bank, offered_to, open_to
+from worker.review.desk.offers import QUEUE_ORDER, in_hand, of_bank, offered_to, open_to
 from worker.store import clusters
 from worker.store.desk import ClaimRow, PassKind, PassRow, Stage
 from worker.store.models import Review

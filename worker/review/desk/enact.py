@@ -21,7 +21,7 @@ from config.policy import PolicySettings
 from worker import outbox
 from worker.act import PURGING
 from worker.domain import PURGED, Effect, Kind, Lane, State, Verdict
-from worker.review import claims
+from worker.review.desk import claims
 from worker.store import contents
 from worker.store.desk import DecisionEffect, Stage
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from worker.review.watermark import Pixels
+from worker.review.reveal.watermark import Pixels
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">IIBBBBB")

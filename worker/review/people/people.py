@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from worker.review import audit, sign_ins
+from worker.review import audit
 from worker.review.faults import PeopleError
-from worker.review.passwords import hash_password
-from worker.review.permissions import May, allowed
+from worker.review.people import sign_ins
+from worker.review.people.passwords import hash_password
+from worker.review.people.permissions import May, allowed
 from worker.store.people import Person, Role
 
 LONGEST_NAME = 200

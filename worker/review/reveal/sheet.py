@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from worker.media.rungs import Raster, Rung
-from worker.review.png import png
-from worker.review.watermark import Pixels, burn
+from worker.review.reveal.png import png
+from worker.review.reveal.watermark import Pixels, burn
 
 _ACROSS = 4
 _GAP = 2

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from worker.domain import Verdict
-from worker.review.listing import ReviewLine, list_reviews
-from worker.review.offers import in_hand, of_bank
+from worker.review.desk.listing import ReviewLine, list_reviews
+from worker.review.desk.offers import in_hand, of_bank
 from worker.store.desk import ClaimRow, Stage
 from worker.store.models import MatchRow, Review
 

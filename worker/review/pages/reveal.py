@@ -9,11 +9,11 @@ from fastapi import Path as InPath
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from worker.media.rungs import Rung
-from worker.review.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
-from worker.review.exposure import SHOWN_SECONDS
-from worker.review.permissions import May
-from worker.review.rendering import render
-from worker.review.reveal import RevealError, Reveals, WithheldError
+from worker.review.pages.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
+from worker.review.pages.rendering import render
+from worker.review.people.permissions import May
+from worker.review.reveal.exposure import SHOWN_SECONDS
+from worker.review.reveal.reveals import RevealError, Reveals, WithheldError
 
 _Number = Annotated[int, InPath(ge=1, lt=2**63)]
 _Token = Annotated[str, InPath(min_length=20, max_length=100)]

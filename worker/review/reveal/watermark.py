@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
-from worker.review.glyphs import GLYPHS, HEIGHT
+from worker.review.reveal.glyphs import GLYPHS, HEIGHT
 
 Pixels = npt.NDArray[np.uint8]
 """Rows x columns x channels, 8 bits."""

@@ -26,9 +26,9 @@ from sqlalchemy.orm import Session
 from config.database import Sessions
 from config.oidc import OidcSettings
 from config.settings import Settings
-from worker.review import entrance, people
 from worker.review.faults import SignInError
-from worker.review.sign_ins import token_hash
+from worker.review.people import entrance, people
+from worker.review.people.sign_ins import token_hash
 from worker.store.people import OidcSignIn, Person, Role
 
 BACK = "/sign-in/oidc/back"

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from config.database import Sessions
 from config.settings import ReviewSettings
-from worker.review import audit, passwords, people, sign_ins, throttle
+from worker.review import audit
 from worker.review.faults import PeopleError, SignInError
+from worker.review.people import passwords, people, sign_ins, throttle
 from worker.store.people import Person, SignInLink
 
 

@@ -26,10 +26,10 @@ from worker.media.media import Media
 from worker.media.rungs import MOST_STILLS, Cut, Rung, Showing, Shown
 from worker.media.sandbox import MediaViewer
 from worker.review import audit
-from worker.review.addresses import Asked, NotYours, UsedUp, close_view, new_address, use_address
-from worker.review.exposure import Exposure, exposure_of
-from worker.review.sheet import sheet
-from worker.review.watermark import text_of
+from worker.review.reveal.addresses import Asked, NotYours, UsedUp, close_view, new_address, use_address
+from worker.review.reveal.exposure import Exposure, exposure_of
+from worker.review.reveal.sheet import sheet
+from worker.review.reveal.watermark import text_of
 from worker.storage.protocol import ObjectStore, Receipt
 from worker.store.models import Content, MatchRow, Review, Upload
 from worker.store.views import RevealAddress, View

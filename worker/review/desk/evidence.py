@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from bank_sync.bank import OWN_BANK, BankEntry
 from config.policy import MAX_RADIUS, PolicySettings
 from worker.domain import Effect, Verdict
-from worker.review.listing import MatchLine, ReviewLine
+from worker.review.desk.listing import MatchLine, ReviewLine
 from worker.store import clusters
 from worker.store.models import Content, MatchRow, Review
 

@@ -22,21 +22,22 @@ from config.database import Sessions
 from config.settings import Settings
 from worker.domain import Lane, Verdict
 from worker.operate.health import Alarm, alarms
-from worker.review import appeals, audit, claims, proposals
-from worker.review.claims import ClaimError
-from worker.review.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
-from worker.review.evidence import copies, evidence
+from worker.review import audit
+from worker.review.desk import appeals, claims, proposals
+from worker.review.desk.claims import ClaimError
+from worker.review.desk.evidence import copies, evidence
+from worker.review.desk.listing import list_reviews, review_detail
+from worker.review.desk.queue import Counts, Part, Show, counts, not_a_minor, part_counts, queue
+from worker.review.desk.reviews import TYPED_OVER, ReviewError, SecondPersonError, decide_review, uploads_in
+from worker.review.desk.second import opinions_on
+from worker.review.desk.undo import may_undo, undo, undoable
 from worker.review.faults import ProposalError
-from worker.review.kept import Kept
-from worker.review.listing import list_reviews, review_detail
-from worker.review.people import Visitor
-from worker.review.permissions import May
-from worker.review.queue import Counts, Part, Show, counts, not_a_minor, part_counts, queue
-from worker.review.rendering import render
-from worker.review.reveal import Reveals
-from worker.review.reviews import TYPED_OVER, ReviewError, SecondPersonError, decide_review, uploads_in
-from worker.review.second import opinions_on
-from worker.review.undo import may_undo, undo, undoable
+from worker.review.pages.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
+from worker.review.pages.kept import Kept
+from worker.review.pages.rendering import render
+from worker.review.people.people import Visitor
+from worker.review.people.permissions import May
+from worker.review.reveal.reveals import Reveals
 from worker.store.desk import PassKind, Stage
 from worker.store.models import Content, Review, Upload
 from worker.store.proposals import ProposalKind

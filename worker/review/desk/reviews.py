@@ -18,10 +18,11 @@ from config.database import Sessions
 from config.errors import HashwardenError
 from config.policy import PolicySettings
 from worker.domain import Verdict
-from worker.review import appeals, audit, claims
-from worker.review.enact import FEEDBACK, TARGET, Moved, enact
-from worker.review.offers import open_to
-from worker.review.second import RELEASES, needs_second, next_stage, opinions_on
+from worker.review import audit
+from worker.review.desk import appeals, claims
+from worker.review.desk.enact import FEEDBACK, TARGET, Moved, enact
+from worker.review.desk.offers import open_to
+from worker.review.desk.second import RELEASES, needs_second, next_stage, opinions_on
 from worker.store import contents
 from worker.store.desk import ClaimRow, Opinion, Stage
 from worker.store.models import Content, DecisionRow, Review, Upload

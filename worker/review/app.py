@@ -1,0 +1,68 @@
+"""The application of the console: its pages, probes, metrics and static files.
+
+Every page needs a sign-in and a role that allows it; whatever changes something also needs a form of the same sign-in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from bank_sync.epoch import Pointer, read_pointer
+from config.database import Sessions
+from config.settings import Settings
+from worker.domain import Lane
+from worker.operate.metrics import Metrics
+from worker.operate.probes import router as probes
+from worker.review.pages.answers import Answers
+from worker.review.pages.desk import DeskPages
+from worker.review.pages.doors import Doors, headers_of
+from worker.review.pages.office import OfficePages
+from worker.review.pages.reveal import RevealPages
+from worker.review.pages.sign_in import SignInPages
+from worker.review.pages.uploads import UploadPages
+from worker.review.reveal.reveals import Reveals
+
+Wake = Callable[[Sequence[tuple[int, Lane]]], object]
+"""Wakes workers for uploads that a decision moved. Must not raise when the broker is away."""
+
+
+def make_app(
+    settings: Settings,
+    sessions: Sessions,
+    wake: Wake,
+    *,
+    metrics: Metrics | None = None,
+    reveals: Reveals | None = None,
+) -> FastAPI:
+    """The application: pages behind a sign-in; probes, metrics and static files are open.
+
+    Without `reveals` no page offers to show a picture.
+    """
+
+    def pointer() -> Pointer:
+        return read_pointer(settings.epochs_dir)
+
+    app = FastAPI(title="Hashwarden", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(probes(settings, sessions, pointer, metrics or Metrics(settings, sessions, pointer)))
+    doors = Doors(settings.review, sessions)
+    app.include_router(SignInPages(settings, sessions, doors).router())
+    app.include_router(DeskPages(settings, sessions, pointer, wake, doors, reveals).router())
+    if reveals is not None:
+        app.include_router(RevealPages(reveals, doors).router())
+    app.include_router(UploadPages(settings, sessions, pointer, doors).router())
+    app.include_router(OfficePages(settings, sessions, wake, doors).router())
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "pages" / "static"))
+    answers = Answers(headers_of(settings.review))
+    app.middleware("http")(answers.guard)
+    app.add_exception_handler(StarletteHTTPException, answers.told)
+    app.add_exception_handler(RequestValidationError, answers.not_understood)
+    app.add_exception_handler(SQLAlchemyError, answers.without_database)
+    app.add_exception_handler(Exception, answers.broken)
+    return app

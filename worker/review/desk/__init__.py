@@ -1,0 +1,1 @@
+"""The desk: what waits, who holds it, verdicts, undo, appeals."""
