@@ -6,8 +6,9 @@ What fails a check is never searched: a file that is short, long or altered refu
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,9 @@ def open_epoch(folder: Path, manifest: Manifest, former: Opened | None = None) -
         else:
             for name, file in manifest["base"]["files"].items():
                 verify_file(folder, number, name, file)
-            base = Segment(map_base(folder, manifest["base"]))
+            columns = map_base(folder, manifest["base"])
+            _touch(columns)
+            base = Segment(columns)
         delta_files = manifest["delta"]["files"]
         for name, file in delta_files.items():
             verify_file(folder, number, f"delta.{name}", file)
@@ -81,6 +84,16 @@ def open_epoch(folder: Path, manifest: Manifest, former: Opened | None = None) -
 def map_base(folder: Path, base: Base) -> Columns:
     """The arrays of a base; nothing of it is read yet. Raises OSError, and ValueError if they don't fit together."""
     return _columns(folder, base["files"])
+
+
+def _touch(columns: Columns) -> None:
+    """Reads a byte of each page. The first look-up would otherwise wait for some thousand page faults."""
+    for column in (getattr(columns, field.name) for field in fields(columns)):
+        for array in column if isinstance(column, tuple) else (column,):
+            if array is not None and len(array):
+                # In one piece: numpy lets go of the interpreter, and taking it up again between pieces would keep
+                # a look-up of another thread from its turn.
+                np.add.reduce(np.frombuffer(array, dtype=np.uint8)[:: mmap.PAGESIZE], dtype=np.uint8)
 
 
 def verify_file(folder: Path, number: int, name: str, file: File) -> None:

@@ -145,6 +145,33 @@ def test_an_index_that_is_missing_or_old_is_an_alarm(ward: Ward) -> None:
     assert ward.codes(lambda: old) == [AlarmCode.INDEX_STALE]
 
 
+def test_a_worker_that_can_not_use_the_index_in_force_is_an_alarm(ward: Ward) -> None:
+    def worker(host: str, pid: int, **fields: Any) -> Heartbeat:  # noqa: ANN401
+        return Heartbeat(service="worker", host=host, pid=pid, index_epoch=7, **fields)
+
+    ward.add(
+        worker("well", 1, index_confirmed_at=ago(seconds=5)),
+        worker("ill", 1, index_confirmed_at=ago(seconds=700), index_fault="corrupt"),
+        worker("ill", 2, index_confirmed_at=ago(hours=2), index_fault="corrupt"),
+        worker("stuck", 1, index_confirmed_at=ago(hours=9)),
+        worker("bare", 1, index_fault="unreadable"),
+        worker("gone", 1, at=ago(minutes=5), index_fault="corrupt"),
+    )
+    assert [alarm.message for alarm in ward.raised() if alarm.code == AlarmCode.INDEX_REFUSED] == [
+        "On bare 1 worker process had no index, the newest one is refused (unreadable).",
+        (
+            "On ill 2 worker processes had an index that was up to date 2 hours ago, the newest one is refused "
+            "(corrupt)."
+        ),
+        "On stuck 1 worker process had an index that was up to date 9 hours ago.",
+    ]
+    told = ward.metrics()
+    assert told["workers", "none"] == 2
+    assert told["workers", "corrupt"] == 2
+    assert told["workers", "unreadable"] == 1
+    assert told["alarm", "", "index_refused"] == 1
+
+
 def test_a_silent_dispatcher_is_an_alarm(ward: Ward) -> None:
     with ward.rig.sessions.begin() as session:
         session.execute(update(Heartbeat).values(at=ago(minutes=5)))

@@ -90,7 +90,6 @@ def change_figures(sessions: Sessions, settings: Settings, hashes: int) -> Itera
         compaction = Compaction(sessions, settings.epochs_dir, after=settings.index.compact_after)
         compacted = compaction.run(always=True)
         spent = time.monotonic() - begun
-        begun = time.monotonic()
         watcher.wait_for(compacted.number or 0)
         spans["a new base"] = [(begun, time.monotonic())]
     watched = watcher.watched

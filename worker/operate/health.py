@@ -21,6 +21,7 @@ from config.settings import Settings
 from worker.act import REFUSED
 from worker.domain import State
 from worker.events.arrivals import NEW
+from worker.store import heartbeats
 from worker.store.hunts import ACTIVE, HuntState, RetroHunt, RetroMark
 from worker.store.models import Demotion, Heartbeat, History, InboxReject, Review, Upload, WebhookMessage
 
@@ -42,6 +43,9 @@ LATE_EVENT = timedelta(minutes=2)
 HUNT_LATE_AFTER = 3600.0
 """Seconds after which a hunt, or the hunter's last look, is late: ten million hashes take half a minute."""
 
+WORKER_SILENT_AFTER = 60.0
+"""Seconds after its last sign of life from which a worker process counts as gone."""
+
 PointerReader = Callable[[], Pointer]
 """Reads the epoch pointer. Raises EpochError."""
 
@@ -51,6 +55,7 @@ class AlarmCode(StrEnum):
     PENDING_OLD = "pending_old"
     INDEX_MISSING = "index_missing"
     INDEX_STALE = "index_stale"
+    INDEX_REFUSED = "index_refused"
     WEBHOOK_BACKLOG = "webhook_backlog"
     FEEDBACK_BACKLOG = "feedback_backlog"
     FLOOD = "flood"
@@ -140,6 +145,7 @@ def alarms(session: Session, settings: Settings, pointer: PointerReader) -> list
     """Everything that is wrong now, the worst first. `pointer` reads the epoch pointer of this deployment."""
     return [
         *_index(session, settings, pointer),
+        *_workers(session, settings),
         *_dispatch(session, settings),
         *_effects(session),
         *_pending(session, settings),
@@ -170,9 +176,45 @@ def _index(session: Session, settings: Settings, pointer: PointerReader) -> Iter
         )
 
 
+def searching() -> ColumnElement[bool]:
+    """SQL: a worker gave a sign of life lately."""
+    return and_(
+        Heartbeat.service == heartbeats.WORKER,
+        Heartbeat.at > func.clock_timestamp() - timedelta(seconds=WORKER_SILENT_AFTER),
+    )
+
+
+def _workers(session: Session, settings: Settings) -> Iterator[Alarm]:
+    stale = Heartbeat.index_confirmed_at < func.clock_timestamp() - timedelta(
+        seconds=settings.alarms.index_stale_after
+    )
+    behind = session.execute(
+        select(
+            Heartbeat.host,
+            func.count().label("number"),
+            func.max(Heartbeat.index_fault).label("fault"),
+            seconds_since(func.min(Heartbeat.index_confirmed_at)).label("age"),
+        )
+        .where(searching(), or_(Heartbeat.index_fault != "", stale))
+        .group_by(Heartbeat.host)
+        .order_by(Heartbeat.host)
+    )
+    for row in behind:
+        told = "1 worker process" if row.number == 1 else f"{row.number} worker processes"
+        held = "no index" if row.age is None else f"an index that was up to date {words(row.age)} ago"
+        fault = f", the newest one is refused ({row.fault})" if row.fault else ""
+        yield Alarm(
+            AlarmCode.INDEX_REFUSED,
+            f"On {row.host} {told} had {held}{fault}.",
+            f"Run `hashwarden index status` on {row.host}: it names the file that is wrong.",
+        )
+
+
 def _dispatch(session: Session, settings: Settings) -> Iterator[Alarm]:
     longest = max(60.0, 4 * settings.queue.dispatch_every)
-    age = session.scalar(select(seconds_since(func.max(Heartbeat.at))).where(Heartbeat.service == "dispatch"))
+    age = session.scalar(
+        select(seconds_since(func.max(Heartbeat.at))).where(Heartbeat.service == heartbeats.DISPATCH)
+    )
     if age is None or age > longest:
         since = "has never run" if age is None else f"gave its last sign of life {words(age)} ago"
         yield Alarm(

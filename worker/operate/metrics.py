@@ -26,10 +26,10 @@ from worker.act import REFUSED
 from worker.deadlines import WARNINGS, used
 from worker.media.isolation import Wall
 from worker.operate.broker import ask
-from worker.operate.health import PointerReader, alarms, coverage, seconds_since
+from worker.operate.health import PointerReader, alarms, coverage, searching, seconds_since
 from worker.store import ledger
 from worker.store.hunts import HuntState, RetroHunt
-from worker.store.models import Demotion, InboxReject, Review, Sweep, Upload, WebhookMessage
+from worker.store.models import Demotion, Heartbeat, InboxReject, Review, Sweep, Upload, WebhookMessage
 
 log = structlog.get_logger()
 
@@ -116,6 +116,7 @@ class _Collector(Collector):
         except EpochError:
             yield _gauge("index_epoch", "Number of the epoch in force; 0 without one.", 0)
             return
+        yield _workers(session)
         now = session.scalars(select(func.clock_timestamp())).one()
         yield _gauge("index_epoch", "Number of the epoch in force; 0 without one.", pointer.number)
         yield _gauge(
@@ -152,6 +153,23 @@ class _Collector(Collector):
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"hashwarden_{name}", text, value=float(value))
+
+
+def _workers(session: Session) -> Metric:
+    family = GaugeMetricFamily(
+        "hashwarden_workers",
+        "Worker processes that live, by what keeps them from the epoch in force.",
+        labels=["fault"],
+    )
+    counted = {"none": 0} | {
+        fault or "none": number
+        for fault, number in session.execute(
+            select(Heartbeat.index_fault, func.count()).where(searching()).group_by(Heartbeat.index_fault)
+        )
+    }
+    for fault, number in counted.items():
+        family.add_metric([fault], number)
+    return family
 
 
 def _uploads(session: Session) -> Iterator[Metric]:

@@ -5,8 +5,6 @@ Safe to run twice: rows are picked with SKIP LOCKED, and a row announced twice i
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +15,6 @@ import redis
 import structlog
 from kombu.exceptions import OperationalError as BrokerError
 from sqlalchemy import Select, and_, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 
 from bank_sync import feedback
 from bank_sync.epoch import EpochError, is_behind
@@ -30,8 +27,8 @@ from worker.domain import Lane, State
 from worker.outbox import WebhookSender
 from worker.queue.celery_app import queue_name
 from worker.retro.hunter import Hunter
-from worker.store import ledger
-from worker.store.models import MAY_BE_DUE, Heartbeat, Upload
+from worker.store import heartbeats, ledger
+from worker.store.models import MAY_BE_DUE, Upload
 from worker.withdrawals import release_withdrawn
 
 log = structlog.get_logger()
@@ -193,13 +190,9 @@ class Dispatcher:
         return released
 
     def _beat(self) -> None:
-        now = func.clock_timestamp()
         with self._sessions.begin() as session:
-            session.execute(
-                insert(Heartbeat)
-                .values(service="dispatch", host=socket.gethostname(), pid=os.getpid(), at=now)
-                .on_conflict_do_update(index_elements=["service", "host", "pid"], set_={"at": now})
-            )
+            heartbeats.beat(session, heartbeats.DISPATCH)
+            heartbeats.forget_old(session)
 
 
 def due(lane: Lane, silence: float) -> Select[Upload]:

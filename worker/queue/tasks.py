@@ -16,6 +16,7 @@ from worker import pipeline
 from worker.domain import Lane
 from worker.pipeline import Stages
 from worker.queue.celery_app import PROCESS, Announcer, make_app, queue_name
+from worker.queue.life import SignOfLife
 from worker.queue.parts import Parts
 
 log = structlog.get_logger()
@@ -28,13 +29,18 @@ class _Child:
         self._settings = settings
         self._parts: Parts | None = None
         self._announcer: Announcer | None = None
+        self._life: SignOfLife | None = None
 
     def start(self, **_: Any) -> None:  # noqa: ANN401 (signature of Celery's signals)
         configure_logs(self._settings.logs)
         self._parts = Parts(self._settings)
         self._announcer = Announcer(self._settings)
+        self._life = SignOfLife(self._parts.sessions, self._parts.epochs)
+        self._life.start()
 
     def stop(self, **_: Any) -> None:  # noqa: ANN401
+        if self._life is not None:
+            self._life.stop()
         if self._parts is not None:
             self._parts.close()
 

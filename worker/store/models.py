@@ -356,7 +356,7 @@ class Sweep(Base):
 
 
 class Heartbeat(Base):
-    """When a service of a host last said that it lives, and which epoch it has mapped."""
+    """When a service of a host last said that it lives, which epoch it searches, and why not the newest one."""
 
     __tablename__ = "heartbeats"
 
@@ -365,3 +365,5 @@ class Heartbeat(Base):
     pid: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = _now()
     index_epoch: Mapped[int | None] = mapped_column(BigInteger)
+    index_fault: Mapped[str] = mapped_column(Text, server_default="")
+    index_confirmed_at: Mapped[datetime | None]
