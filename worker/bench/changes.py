@@ -19,6 +19,7 @@ from sqlalchemy import text
 
 from bank_sync.compaction import Compaction
 from bank_sync.epoch import EpochReader, publish_if_changed, read_pointer
+from bank_sync.epoch_files import POINTER
 from bank_sync.index.protocol import HASH_BYTES
 from config.database import Sessions
 from config.logs import configure_logs
@@ -89,9 +90,13 @@ def change_figures(sessions: Sessions, settings: Settings, hashes: int) -> Itera
         begun = time.monotonic()
         compaction = Compaction(sessions, settings.epochs_dir, after=settings.index.compact_after)
         compacted = compaction.run(always=True)
-        spent = time.monotonic() - begun
+        ended = time.monotonic()
+        spent = ended - begun
+        # It is published a moment before the compaction ends: what is left is to remove files.
+        published_at = ended - (time.time() - (settings.epochs_dir / POINTER).stat().st_mtime)
         watcher.wait_for(compacted.number or 0)
-        spans["a new base"] = [(begun, time.monotonic())]
+        spans["a base being built"] = [(begun, published_at)]
+        spans["a new base"] = [(published_at, time.monotonic())]
     watched = watcher.watched
     live = [watched.first[epoch] - at for epoch, at in committed.items()]
     about_change = {**about, "changes": CHANGES, "poll_every": settings.index.poll_every}

@@ -257,6 +257,25 @@ def changes(hashes: int, as_json: bool) -> None:
     _print("changes", found, as_json=as_json)
 
 
+@bench.command(epilog="Example: hashwarden bench desk --waiting 1000 --reviewers 20 --json")
+@click.option("--waiting", type=click.IntRange(1), default=1000, show_default=True, help="Reviews that wait.")
+@click.option(
+    "--reviewers", type=click.IntRange(1), default=20, show_default=True, help="Reviewers who work at once."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(1), default=60, show_default=True, help="How long they work."
+)
+@json_option
+def desk(waiting: int, reviewers: int, seconds: float, as_json: bool) -> None:
+    """How soon the console's pages answer while many reviewers work; on its own PostgreSQL."""
+    from worker.bench.desk import DESK_SETTINGS, desk_figures
+    from worker.commands.scratch import scratch_database
+
+    with scratch_database(**DESK_SETTINGS) as (settings, sessions):
+        found = list(desk_figures(sessions, settings, waiting, reviewers, seconds))
+    _print("desk", found, as_json=as_json)
+
+
 def _pictures(folder: Path, limit: int | None) -> list[Path]:
     from worker.bench.accuracy import photographs
 
