@@ -149,6 +149,8 @@ class BankCheckpoint(Base):
     full_sync: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     """The open sync reads everything from the start; what it does not show is withdrawn at its end."""
     drained_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    drained_version: Mapped[str] = mapped_column(Text, server_default="")
+    """Which version of a snapshot was last read to its end; '' where that can't be told."""
     attempted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_error: Mapped[str | None] = mapped_column(Text)
     records_seen: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))

@@ -93,6 +93,7 @@ class _Cursor:
     next_start: int
     generation: int
     full: bool
+    version: str
 
 
 def sync_banks(
@@ -212,8 +213,12 @@ def sync_bank(
 def _pull(sessions: Sessions, name: str, source: Exchange, report: SyncReport, progress: Progress) -> None:
     seen = 0
     for restart in range(MAX_RESTARTS + 1):
+        # Told before the reading: what changes meanwhile is another version.
+        version = source.version()
         with sessions.begin() as session:
-            cursor = _begin(session, name, source)
+            if _is_drained(session, name, source, version):
+                return
+            cursor = _begin(session, name, source, version)
         report.resumed = report.resumed or cursor.token is not None
         report.full = cursor.full
         try:
@@ -230,7 +235,17 @@ def _pull(sessions: Sessions, name: str, source: Exchange, report: SyncReport, p
                 raise
 
 
-def _begin(session: Session, name: str, source: Exchange) -> _Cursor:
+def _is_drained(session: Session, name: str, source: Exchange, version: str) -> bool:
+    """Whether exactly this was read to its end before: then there is nothing to read, and that is known as of now."""
+    row = _checkpoint(session, name, source)
+    if not version or row.drained_version != version or row.full_sync or row.cursor_token is not None:
+        return False
+    row.attempted_at = row.drained_at = session.execute(select(func.now())).scalar_one()
+    row.last_error = None
+    return True
+
+
+def _begin(session: Session, name: str, source: Exchange, version: str) -> _Cursor:
     """Where this run goes on or begins."""
     row = _checkpoint(session, name, source)
     now: datetime = session.execute(select(func.now())).scalar_one()
@@ -246,7 +261,7 @@ def _begin(session: Session, name: str, source: Exchange) -> _Cursor:
         and row.cursor_issued_at > now - TOKEN_LIFE
     ):
         return _Cursor(
-            row.cursor_start, row.cursor_token, row.cursor_next_start, row.generation, row.full_sync
+            row.cursor_start, row.cursor_token, row.cursor_next_start, row.generation, row.full_sync, version
         )
     if source.snapshot or row.full_sync:
         # Only what one reading from beginning to end shows counts as shown: what was withdrawn since an earlier one
@@ -255,7 +270,7 @@ def _begin(session: Session, name: str, source: Exchange) -> _Cursor:
         row.full_sync = True
     _close_cursor(row)
     start = source.first_start if row.full_sync else max(source.first_start, row.next_start - source.overlap)
-    return _Cursor(start, None, 0, row.generation, row.full_sync)
+    return _Cursor(start, None, 0, row.generation, row.full_sync, version)
 
 
 def _take(
@@ -295,6 +310,7 @@ def _drain(session: Session, name: str, source: Exchange, cursor: _Cursor, row: 
         orphans = withdraw_unseen(session, name, cursor.generation)
     row.next_start = max(row.next_start, cursor.next_start)
     row.full_sync = False
+    row.drained_version = cursor.version
     row.drained_at = session.execute(select(func.now())).scalar_one()
     row.last_error = None
     _close_cursor(row)

@@ -141,6 +141,9 @@ class FileExchange:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def version(self) -> str:
+        return file_identity(self._path)
+
     def fetch(self, start: int, token: str | None) -> Iterator[Page]:
         file = file_identity(self._path)
         place = self._known(token, file) if token is not None else _Place(file, total=self._count())

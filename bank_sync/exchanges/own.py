@@ -15,6 +15,9 @@ class OwnExchange:
     snapshot = False
     max_feedback = 0
 
+    def version(self) -> str:
+        return ""
+
     def fetch(self, start: int, token: str | None) -> Iterator[Page]:  # noqa: ARG002 (the protocol's signature)
         yield Page(records=(), rejects=(), more=False, token=None, next_start=start)
 

@@ -96,6 +96,13 @@ class Exchange(Protocol):
     max_feedback: int
     """Items one submission may hold; 0: the bank takes no feedback."""
 
+    def version(self) -> str:
+        """What of a snapshot changes whenever it shows anything else; '' where that can't be told without reading it.
+
+        Raises ExchangeError.
+        """
+        ...
+
     def fetch(self, start: int, token: str | None) -> Iterator[Page]:
         """Pages from `start` on, or from inside the cursor that `token` names, until it is drained.
 

@@ -48,6 +48,9 @@ class StopNciiExchange:
         self._page_size = page_size
         self._now = now
 
+    def version(self) -> str:
+        return ""
+
     def fetch(self, start: int, token: str | None) -> Iterator[Page]:
         """Pages until the bank says there are no more. Raises ExchangeError."""
         known_tokens = {token}

@@ -14,7 +14,7 @@ from sqlalchemy import select, text, update
 from bank_sync import locks
 from bank_sync.bank import BankCheckpoint, BankEntry, BankRecord, upsert
 from bank_sync.exchanges import open_exchange
-from bank_sync.exchanges.files import BankFileError
+from bank_sync.exchanges.files import BankFileError, FileExchange
 from bank_sync.exchanges.protocol import Exchange, FeedbackItem, MalformedAnswerError, Page
 from bank_sync.own_bank import add_own
 from bank_sync.sandbox.app import running
@@ -43,6 +43,9 @@ class KilledExchange:
         self.overlap = inner.overlap
         self.snapshot = inner.snapshot
         self.max_feedback = inner.max_feedback
+
+    def version(self) -> str:
+        return self._inner.version()
 
     def fetch(self, start: int, token: str | None) -> Iterator[Page]:
         pages = self._inner.fetch(start, token)
@@ -258,6 +261,29 @@ def test_a_later_sync_steps_back_a_little_and_asks_for_changes_only(
         exchange=Listening(open_exchange("practice", bank), 99, after_reading=False),
     )
     assert asked == [before - 60]
+
+
+def test_a_bank_file_that_is_the_same_is_not_read_again(sessions: Sessions, tmp_path: Path) -> None:
+    path = tmp_path / "bank.txt"
+    bank = BankSettings(exchange="file", path=path)
+    path.write_text("".join(f"pdq {bytes([n]).hex() * 32}\n" for n in (1, 2)))
+    with pytest.raises(KilledError):
+        sync_bank(sessions, "file", bank, exchange=KilledExchange(FileExchange(path), 0, after_reading=True))
+    assert sync_bank(sessions, "file", bank).pages == 1
+    with sessions.begin() as session:
+        session.execute(update(BankCheckpoint).values(last_error="bank_file", drained_at=None))
+    again = sync_bank(sessions, "file", bank)
+    assert (again.status, again.pages) == ("drained", 0)
+    with sessions() as session:
+        checkpoint = session.get_one(BankCheckpoint, "file")
+        assert checkpoint.last_error is None
+        assert checkpoint.drained_at is not None
+    path.write_text("".join(f"pdq {bytes([n]).hex() * 32}\n" for n in (1, 3)))
+    changed = sync_bank(sessions, "file", bank)
+    assert (changed.pages, changed.changes.new, changed.orphans_withdrawn) == (1, 1, 1)
+    path.unlink()
+    with pytest.raises(BankFileError):
+        sync_bank(sessions, "file", bank)
 
 
 def test_a_line_taken_out_of_a_bank_file_is_withdrawn(sessions: Sessions, tmp_path: Path) -> None:

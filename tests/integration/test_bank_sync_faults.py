@@ -236,6 +236,9 @@ class _Refused:
     snapshot = False
     max_feedback = 0
 
+    def version(self) -> str:
+        return ""
+
     def __init__(self, page: Page) -> None:
         self._page = page
 
