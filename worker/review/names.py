@@ -87,7 +87,6 @@ _REASONS = {
 _KINDS = {
     "image": _("image"),
     "video": _("video"),
-    "video_md5": _("video file (MD5)"),
     "password": _("password"),
     "link": _("link"),
     "provider": _("provider"),

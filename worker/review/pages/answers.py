@@ -10,13 +10,19 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.base import RequestResponseEndpoint
 
-from config.words import _
+from config.words import Words, _
 from worker.review.languages import Language, Languages, speak
 from worker.review.pages.rendering import render
 
 log = structlog.get_logger()
 
 MAX_FORM_BYTES = 64 * 1024
+
+_OF_ROUTES = {
+    404: _("There is no such page."),
+    405: _("This page can't be asked for in this way."),
+}
+"""What the framework itself answers."""
 
 
 class Answers:
@@ -40,7 +46,8 @@ class Answers:
 
     async def told(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, StarletteHTTPException)  # noqa: S101 (registered for it alone)
-        return self._problem(request, error.status_code, error.detail, error.headers)
+        said = error.detail if isinstance(error.detail, Words) else _OF_ROUTES.get(error.status_code, "")
+        return self._problem(request, error.status_code, said or error.detail, error.headers)
 
     async def not_understood(self, request: Request, _error: Exception) -> Response:
         return self._problem(
