@@ -39,7 +39,7 @@ def pairs(path: Path) -> Iterator[tuple[str, str]]:
             continue
         said = message.string if isinstance(message.string, tuple) else (message.string,)
         for at, text in enumerate(said):
-            yield texts_of(message)[min(at, len(texts_of(message)) - 1)], text
+            yield texts_of(message)[min(at, len(texts_of(message)) - 1)], str(text or "")
 
 
 def test_the_committed_catalogue_is_what_the_code_says() -> None:
