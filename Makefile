@@ -57,13 +57,9 @@ docs: $(STAMP)
 	$(BIN)/python -m config.reference > docs/reference/settings.md
 	$(BIN)/python -m worker.commands.reference > docs/reference/command-line.md
 
-# The catalogue of all texts of the pages, made from the code; and what is missing in the languages.
+# The catalogue of all texts of the pages, made from the code, and the languages with exactly its texts.
 words: $(STAMP)
-	$(BIN)/python -m worker.review.catalogue > worker/review/locale/hashwarden.pot.new
-	mv worker/review/locale/hashwarden.pot.new worker/review/locale/hashwarden.pot
-	for po in worker/review/locale/*.po; do \
-		$(BIN)/python -m babel.messages.frontend -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 110 \
-			-i worker/review/locale/hashwarden.pot -o $$po -l $$(basename $$po .po); done
+	$(BIN)/python -m worker.review.catalogue
 
 # Re-resolves every pin. Needs uv; the lock names no index.
 lock:

@@ -1,18 +1,20 @@
-"""The catalogue of all texts of the pages, made from the code: `python -m worker.review.catalogue` prints it.
+"""The catalogue of all texts of the pages, made from the code: `python -m worker.review.catalogue` writes it.
 
-It holds no dates and no line numbers, so that it changes only when a text does.
+Every language gets the new texts, still to be translated, and loses those that are used no more. The files hold no
+dates and no line numbers, so that they change only when a text does.
 """
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from io import BytesIO
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_file
-from babel.messages.pofile import write_po
+from babel.messages.pofile import read_po, write_po
+
+from worker.review.languages import LOCALE
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,9 +45,32 @@ def extracted() -> Catalog:
 
 def template() -> bytes:
     """The catalogue as a .pot file, in the order of its texts."""
+    return _HEAD + _written(extracted())
+
+
+def renewed(path: Path) -> bytes:
+    """A language's .po file with exactly the texts of the code; its head and its translations stay."""
+    head, _, _ = path.read_bytes().partition(b"\n\n")
+    made = Catalog(locale=path.stem)
+    with path.open("rb") as file:
+        known = read_po(file, locale=path.stem)
+    for message in extracted():
+        if message.id:
+            there = known.get(message.id, message.context)
+            made.add(
+                message.id,
+                there.string if there is not None else None,
+                locations=message.locations,
+                flags=there.flags if there is not None else (),
+                context=message.context,
+            )
+    return head + b"\n\n" + _written(made)
+
+
+def _written(catalogue: Catalog) -> bytes:
     written = BytesIO()
-    write_po(written, extracted(), width=110, sort_output=True, include_lineno=False, omit_header=True)
-    return _HEAD + written.getvalue()
+    write_po(written, catalogue, width=110, sort_output=True, include_lineno=False, omit_header=True)
+    return written.getvalue()
 
 
 def _add(
@@ -57,4 +82,6 @@ def _add(
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(template())
+    (LOCALE / "hashwarden.pot").write_bytes(template())
+    for language in sorted(LOCALE.glob("*.po")):
+        language.write_bytes(renewed(language))

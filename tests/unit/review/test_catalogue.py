@@ -13,7 +13,7 @@ from babel.messages.pofile import read_po
 
 from worker.domain import Access, Effect, Kind, State, Verdict
 from worker.media.limits import Reason
-from worker.review.catalogue import extracted, template
+from worker.review.catalogue import extracted, renewed, template
 from worker.review.languages import LOCALE
 from worker.review.names import name_of
 from worker.store.people import Role
@@ -65,7 +65,19 @@ def test_every_text_is_translated_with_the_same_values_tags_and_commands(path: P
 
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.stem)
-def test_a_catalogue_is_sorted_and_names_no_line(path: Path) -> None:
+def test_a_committed_language_is_as_it_is_written(path: Path) -> None:
+    assert path.read_bytes() == renewed(path), "run `make words` and commit what it changes"
+
+
+def test_a_new_text_waits_for_its_translation_and_an_old_one_goes(tmp_path: Path) -> None:
+    path = tmp_path / "de.po"
+    said = 'msgid "Undo"\nmsgstr "Rückgängig"\n\nmsgid "Of old"\nmsgstr "Von früher"\n'
+    path.write_text(f'# My head.\nmsgid ""\nmsgstr ""\n"Language: de\\n"\n\n{said}')
+    path.write_bytes(renewed(path))
+    assert path.read_text().startswith("# My head.\n")
+    assert "Of old" not in path.read_text()
+    assert catalogue(path)["Undo"].string == "Rückgängig"
+    assert catalogue(path)["Decide"].string == ""
     assert not re.findall(r"^#: .*:\d+", path.read_text(), re.MULTILINE)
 
 
