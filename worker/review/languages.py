@@ -49,9 +49,9 @@ class Language:
             return words.said(self.catalogue.gettext, self.catalogue.ngettext)
         return words
 
-    def number(self, number: float) -> str:
-        """A number with the signs of this language: 1,234.5 or 1.234,5."""
-        return format_decimal(number, locale=self.locale)
+    def number(self, number: float, pattern: str | None = None) -> str:
+        """A number with the signs of this language: 1,234.5 or 1.234,5. `pattern` is one of the CLDR's, as `00.0`."""
+        return format_decimal(number, pattern, locale=self.locale)
 
 
 ENGLISH = Language(Locale("en"), NullTranslations())

@@ -24,6 +24,14 @@ _STATES = {
     "withdrawn": _("withdrawn"),
 }
 
+_URGENCY = {
+    "calm": _("in time"),
+    "half": _("half over"),
+    "soon": _("soon due"),
+    "last": _("due now"),
+    "overdue": _("overdue"),
+}
+
 _VERDICTS = {
     "confirmed": _("confirmed"),
     "not_a_match": _("not a match"),
@@ -191,7 +199,7 @@ _DETAILS = {
 }
 
 _NAMES: dict[str, Words] = (
-    _STATES | _VERDICTS | _EFFECTS | _REASONS | _KINDS | _ROLES | _FEEDBACK | _ACTIONS | _DETAILS
+    _STATES | _URGENCY | _VERDICTS | _EFFECTS | _REASONS | _KINDS | _ROLES | _FEEDBACK | _ACTIONS | _DETAILS
 )
 
 

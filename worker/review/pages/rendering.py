@@ -26,13 +26,6 @@ def _when(moment: datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
-def _frame_time(seconds: float) -> Words:
-    minutes, rest = divmod(round(seconds, 1), 60)
-    if minutes:
-        return _("%(minutes)s min %(seconds)s s", minutes=f"{minutes:.0f}", seconds=f"{rest:04.1f}")
-    return _("%(seconds)s s", seconds=f"{rest:.1f}")
-
-
 def _clock(seconds: float) -> Words:
     """Hours and minutes, or minutes and seconds under an hour: what a countdown shows."""
     whole = abs(int(seconds))
@@ -53,6 +46,15 @@ def _said(_context: Context, value: object) -> object:
 def _named(_context: Context, code: object) -> object:
     """The words of a code; what is no code of ours stays as it is."""
     return spoken().say(name_of(code)) if isinstance(code, str) else code
+
+
+@pass_context
+def _frame_time(_context: Context, seconds: float) -> Words:
+    minutes, rest = divmod(round(seconds, 1), 60)
+    number = spoken().number
+    if minutes:
+        return _("%(minutes)s min %(seconds)s s", minutes=f"{minutes:.0f}", seconds=number(rest, "00.0"))
+    return _("%(seconds)s s", seconds=number(rest, "0.0"))
 
 
 @pass_context
@@ -82,8 +84,10 @@ def _pgettext(_context: Context, context: str, msgid: str, **values: object) -> 
 
 
 def _filled(text: str, values: Mapping[str, object]) -> Markup:
-    said = spoken().say
     # Texts come with the program and may hold tags; values are escaped.
+    if not values and "%" not in text:
+        return Markup(text)  # noqa: S704
+    said = spoken().say
     return Markup(text) % {  # noqa: S704
         name: said(value) if isinstance(value, str) and not isinstance(value, Markup) else value
         for name, value in values.items()
