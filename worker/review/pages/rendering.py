@@ -34,7 +34,7 @@ def _clock(seconds: float) -> Words:
     return _("%(minutes)s min %(seconds)s s", minutes=whole // 60, seconds=f"{whole % 60:02d}")
 
 
-# What depends on the reader's language takes the context: without it Jinja may work it out once for all pages.
+# Filters by the reader's language take the context: without it Jinja may work one out once for all pages.
 
 
 @pass_context
@@ -68,18 +68,15 @@ def _number(_context: Context, number: float) -> str:
     return spoken().number(number)
 
 
-@pass_context
-def _gettext(_context: Context, msgid: str, **values: object) -> Markup:
+def _gettext(msgid: str, **values: object) -> Markup:
     return _filled(spoken().catalogue.gettext(msgid), values)
 
 
-@pass_context
-def _ngettext(_context: Context, one: str, many: str, num: int, **values: object) -> Markup:
+def _ngettext(one: str, many: str, num: int, **values: object) -> Markup:
     return _filled(spoken().catalogue.ngettext(one, many, num), {"num": spoken().number(num), **values})
 
 
-@pass_context
-def _pgettext(_context: Context, context: str, msgid: str, **values: object) -> Markup:
+def _pgettext(context: str, msgid: str, **values: object) -> Markup:
     return _filled(spoken().catalogue.pgettext(context, msgid), values)
 
 
