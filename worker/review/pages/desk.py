@@ -87,7 +87,7 @@ class DeskPages:
         made.post("/reviews/{review_id}/take", dependencies=decides)(self.take)
         made.post("/reviews/{review_id}/leave", dependencies=decides)(self.leave)
         made.post("/reviews/{review_id}/undo", dependencies=decides)(self.undo)
-        made.post("/uploads/{upload_id}/appeal", dependencies=decides)(self.appeal)
+        made.post("/uploads/{upload_id}/appeal", dependencies=[Depends(Asks(May.APPEAL))])(self.appeal)
         unattended = APIRouter(
             dependencies=[Depends(self._doors.enter_unattended), Depends(self._doors.check_form)]
         )
