@@ -56,6 +56,7 @@ benchmarks: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m config.reference > docs/reference/settings.md
 	$(BIN)/python -m worker.commands.reference > docs/reference/command-line.md
+	$(BIN)/python -m worker.review.api.reference > docs/reference/openapi.json
 
 # Re-resolves every pin. Needs uv; the lock names no index.
 lock:

@@ -15,20 +15,21 @@ from sqlalchemy import select
 
 from config.database import Sessions
 from config.settings import Settings
-from worker.domain import Lane, Verdict
+from worker.domain import Lane, State, Verdict
 from worker.review import audit
 from worker.review.desk import appeals, claims, proposals
 from worker.review.desk.claims import Claim
-from worker.review.desk.listing import ReviewLine, list_reviews
+from worker.review.desk.listing import ReviewLine, list_reviews, newest_reviews
 from worker.review.desk.look import Look, check_seen, look_at
 from worker.review.desk.queue import Counts, Part, Show, counts, not_a_minor, part_counts, queue
 from worker.review.desk.reviews import Decided, ReviewError, SecondPersonError, decide_review
 from worker.review.desk.undo import Mine, Undone, undo, undoable
-from worker.review.faults import UnknownReasonError
+from worker.review.faults import NotThereError, UnknownReasonError
 from worker.review.people.people import Visitor
 from worker.review.people.permissions import May
+from worker.store.appeal_rows import Appeal
 from worker.store.desk import PassKind
-from worker.store.models import Review, Upload
+from worker.store.models import DecisionRow, Review, Upload
 from worker.store.proposals import ProposalKind
 
 Wake = Callable[[Sequence[tuple[int, Lane]]], object]
@@ -73,13 +74,18 @@ class Desk:
         self._sessions = sessions
         self._wake = wake
 
-    def queue(self, visitor: Visitor, part: Part, *, limit: int, every: bool = False) -> Queue:
-        """At most `limit` open reviews of a part; with `every` those of all parts, closed ones too."""
+    def queue(
+        self, visitor: Visitor, part: Part, *, limit: int, every: bool = False, behind: int | None = None
+    ) -> Queue:
+        """At most `limit` open reviews of a part; with `every` those of all parts, closed ones too.
+
+        `behind` names the review behind which the list begins.
+        """
         with self._sessions() as session:
             if every:
                 lines = list_reviews(session, not_a_minor(), closed=True, limit=limit)
             else:
-                lines = queue(session, visitor.pseudonym, part, limit=limit)
+                lines = queue(session, visitor.pseudonym, part, limit=limit, behind=behind)
             return Queue(
                 tuple(lines),
                 part_counts(session, visitor.pseudonym),
@@ -91,10 +97,31 @@ class Desk:
         with self._sessions() as session:
             return counts(session)
 
+    def parts(self, visitor: Visitor) -> dict[Show, int]:
+        """How many open reviews each part of the queue has for this person."""
+        with self._sessions() as session:
+            return part_counts(session, visitor.pseudonym)
+
     def minors(self, *, limit: int) -> list[ReviewLine]:
         """What was decided as a suspected minor; for those alone whose task it is."""
         with self._sessions() as session:
             return list_reviews(session, ~not_a_minor(), closed=True, limit=limit)
+
+    def newest(self, *, minors: bool, limit: int, before: int | None = None) -> list[ReviewLine]:
+        """Reviews of every state, the newest first: those of suspected minors alone, or all others.
+
+        `before` is the id under which the list begins.
+        """
+        where = [~not_a_minor() if minors else not_a_minor()]
+        if before is not None:
+            where.append(Review.id < before)
+        with self._sessions() as session:
+            return newest_reviews(session, *where, limit=limit)
+
+    def undoable(self, visitor: Visitor) -> list[Mine]:
+        """What this person decided in the last ten minutes and may still take back."""
+        with self._sessions() as session:
+            return undoable(session, visitor.pseudonym)
 
     def look(self, visitor: Visitor, review_id: int) -> Look:
         """One review; the look is an entry of the audit log. Raises NotThereError."""
@@ -146,7 +173,8 @@ class Desk:
         the number of uploads, where there are many. What would release more uploads than one person may is proposed
         instead, and the claim ends. Raises NotThereError, UnknownReasonError, ReviewError, ClaimError, ProposalError.
         """
-        self._check_seen(visitor, review_id)
+        if not self._taken_before(visitor, review_id, verdict, request_id):
+            self._check_seen(visitor, review_id)
         if claim is None and verdict is not Verdict.SUSPECTED_MINOR:
             raise claims.gone(review_id)
         if code and code not in self._settings.review.reasons:
@@ -228,6 +256,45 @@ class Desk:
         return appeals.open_appeal(
             self._sessions, self._settings, upload_id, reason=reason, actor=visitor.pseudonym, source=source
         )
+
+    def removed_upload(self, bucket: str, key: str, version_id: str | None = None) -> int:
+        """The upload under a key that was removed last, of one version if it is named. Raises AppealError."""
+        query = select(Upload.id).where(
+            Upload.bucket == bucket, Upload.key == key, Upload.state == State.REMOVED
+        )
+        if version_id is not None:
+            query = query.where(Upload.version_id == version_id)
+        with self._sessions() as session:
+            found = session.scalar(query.order_by(Upload.state_since.desc(), Upload.id.desc()).limit(1))
+        if found is None:
+            raise appeals.AppealError(
+                "No upload of this key was removed by a decision that can be appealed.",
+                next_step="Name the bucket, key and version as its webhook did.",
+            )
+        return found
+
+    def appeal_state(self, appeal_id: int) -> Appeal:
+        """An appeal as it stands. Raises NotThereError."""
+        with self._sessions() as session:
+            found = session.get(Appeal, appeal_id)
+        if found is None:
+            raise NotThereError(f"There is no appeal {appeal_id}.", next_step="Opening one tells its id.")
+        return found
+
+    def _taken_before(self, visitor: Visitor, review_id: int, verdict: Verdict, request_id: str) -> bool:
+        """Whether this person has taken this very decision: who may see the review no more may still send it again."""
+        query = (
+            select(DecisionRow.id)
+            .join(Review, Review.content_id == DecisionRow.content_id)
+            .where(
+                Review.id == review_id,
+                DecisionRow.request_id == request_id,
+                DecisionRow.actor == visitor.pseudonym,
+                DecisionRow.verdict == verdict,
+            )
+        )
+        with self._sessions() as session:
+            return session.scalar(query) is not None
 
     def _check_seen(self, visitor: Visitor, review_id: int) -> None:
         with self._sessions() as session:

@@ -26,6 +26,8 @@ from worker.media.media import Media
 from worker.media.rungs import MOST_STILLS, Cut, Rung, Showing, Shown
 from worker.media.sandbox import MediaViewer
 from worker.review import audit
+from worker.review.people.people import Visitor
+from worker.review.people.permissions import May
 from worker.review.reveal.addresses import Asked, NotYours, UsedUp, close_view, new_address, use_address
 from worker.review.reveal.exposure import Exposure, exposure_of
 from worker.review.reveal.sheet import sheet
@@ -131,14 +133,20 @@ class Reveals:
         with self._sessions() as session:
             return exposure_of(session, actor, self._settings.exposure), self._settings.exposure.cool_down
 
-    def ask(self, actor: str, review_id: int, rung: Rung, region: str) -> str:
+    def ask(self, visitor: Visitor, review_id: int, rung: Rung, region: str) -> str:
         """The token of a single-use address for one look. Raises RevealError."""
         if rung is Rung.FACTS or (rung is Rung.PEEK) is not bool(region):
             raise RevealError(400, "That is no rung of the ladder.", next_step="Load the page again.")
         with self._sessions.begin() as session:
-            review = self._allowed(session, actor, review_id, rung)
+            try:
+                review = self._allowed(session, visitor.pseudonym, review_id, rung)
+            except WithheldError:
+                if visitor.may(May.SEE_MINORS):
+                    raise
+                # Who may not see it is not told that it is there.
+                raise RevealError(404, f"There is no review {review_id}.") from None
             _cut(session, review.content_id, region)
-            return new_address(session, actor, review_id, rung, region)
+            return new_address(session, visitor.pseudonym, review_id, rung, region)
 
     def picture(self, actor: str, token: str) -> Picture:
         """The picture of an address, once. The look is in the ledger when this returns. Raises RevealError."""
