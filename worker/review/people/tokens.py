@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from worker.review import audit
@@ -103,7 +103,7 @@ def bearer_of(session: Session, token: str) -> Bearer | None:
             Person.id.label("person_id"),
             Person.pseudonym,
             Person.roles.label("person_roles"),
-            (func.coalesce(ApiToken.used_at, "-infinity") < now - _USED_EVERY).label("stale"),
+            or_(ApiToken.used_at.is_(None), ApiToken.used_at < now - _USED_EVERY).label("stale"),
         )
         .join(Person, Person.id == ApiToken.person_id)
         .where(
