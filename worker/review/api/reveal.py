@@ -54,9 +54,9 @@ class ExposureAnswer(Strict):
     """What the caller has looked at: sharp pictures, that is peek and whole."""
 
     hour_looks: int = Field(description="In the last hour, since the last break.")
-    hour_seconds: float
+    hour_seconds: float = Field(description="Seconds that they lasted.")
     week_looks: int = Field(description="In the last seven days.")
-    week_seconds: float
+    week_seconds: float = Field(description="Seconds that they lasted.")
     due: bool = Field(description="A break is due.")
     until: datetime | None = Field(description="Only the mosaic is shown before then; null: all rungs.")
 
