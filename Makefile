@@ -34,10 +34,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Mutated files through the sandbox for longer than the tests do.
+# Mutated files through the sandbox, and generated requests to the API, for longer than the tests do.
 FUZZ_SECONDS ?= 600
 fuzz: $(STAMP)
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz tests/integration/test_api_fuzz.py
 
 # Measures what is found of edited copies, on photographs of your own, and writes docs/accuracy.md.
 PHOTOS ?= $(HASHWARDEN_REFERENCE_DATA)/photos

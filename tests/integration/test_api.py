@@ -379,7 +379,11 @@ def test_bad_input_is_told_as_a_problem(rig: Rig, maria: Caller, body: bytes, st
 
 
 def test_addresses_that_are_none_are_problems(console: Console, maria: Caller) -> None:
-    for address, code in (("/nowhere", "no_operation"), (f"/reviews/{2**63}", "invalid")):
+    for address, code in (
+        ("/nowhere", "no_operation"),
+        ("/uploads/1%0A", "invalid"),
+        (f"/reviews/{2**63}", "invalid"),
+    ):
         assert maria.get(address).json()["code"] == code
     assert maria.get("/queue", bank="\0").json()["code"] == "invalid"
     assert maria.delete("/queue").json()["code"] == "method"

@@ -17,7 +17,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as running
 from hypothesis import strategies as st
-from schemathesis import Case, GenerationMode
+from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
@@ -31,6 +31,9 @@ from worker.store.proposals import ProposalKind
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Rig
+
+AnyCase = Case[APIOperation[Any, Any, Any, Any]]
+Operation = APIOperation[Any, Any, Any, Any]
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "15"))
 EXAMPLES = max(4, int(SECONDS * 0.4))
@@ -78,7 +81,7 @@ def system(rig: Rig) -> Iterator[System]:
         yield System(console, callers, (len(roles) + 1, len(roles) + 4), claim)
 
 
-def aimed(case: Case, system: System, number: int) -> None:
+def aimed(case: AnyCase, system: System, number: int) -> None:
     """Brings ids of a valid request down to what there is, so that more than "not there" is answered."""
     for name in case.path_parameters or {}:
         if name in {"person_id", "token_id"}:
@@ -93,7 +96,7 @@ def aimed(case: Case, system: System, number: int) -> None:
             case.body[name] = 1 + number % 6
 
 
-def run(operation: Any, mode: GenerationMode, check: Callable[[Case, str, int], None]) -> None:  # noqa: ANN401
+def run(operation: Operation, mode: GenerationMode, check: Callable[[AnyCase, str, int], None]) -> None:
     @running(
         max_examples=EXAMPLES,
         deadline=None,
@@ -107,7 +110,7 @@ def run(operation: Any, mode: GenerationMode, check: Callable[[Case, str, int], 
         who=st.sampled_from(["all", "all", "all", "reviewer", "platform"]),
         number=st.integers(0, 11),
     )
-    def one(case: Case, who: str, number: int) -> None:
+    def one(case: AnyCase, who: str, number: int) -> None:
         check(case, who, number)
 
     one()
@@ -119,11 +122,11 @@ def test_every_answer_is_as_described(system: System, tag: str) -> None:
     schema = schemathesis.openapi.from_asgi(f"{BASE}/openapi.json", system.console.app)
     seen = 0
     for found in schema.include(tag=tag).get_all_operations():
-        operation = found.ok()
+        operation = found.ok()  # type: ignore[union-attr]
 
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
-            def check(case: Case, who: str, number: int, mode: GenerationMode = mode) -> None:
+            def check(case: AnyCase, who: str, number: int, mode: GenerationMode = mode) -> None:
                 if mode is GenerationMode.POSITIVE:
                     aimed(case, system, number)
                 token = system.callers[who].token

@@ -18,7 +18,7 @@ from config.database import Sessions
 from config.settings import Settings
 from worker.operate.metrics import Metrics
 from worker.operate.probes import router as probes
-from worker.review.api.app import WHERE, make_api
+from worker.review.api.app import ApiMount, make_api
 from worker.review.desk.desk import Desk, Wake
 from worker.review.pages.answers import Answers
 from worker.review.pages.desk import DeskPages
@@ -56,7 +56,7 @@ def make_app(
         app.include_router(RevealPages(reveals, doors).router())
     app.include_router(UploadPages(settings, sessions, pointer, doors).router())
     app.include_router(OfficePages(settings, sessions, wake, doors).router())
-    app.mount(WHERE, make_api(settings, sessions, pointer, desk, wake, reveals))
+    app.router.routes.append(ApiMount(make_api(settings, sessions, pointer, desk, wake, reveals)))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "pages" / "static"))
     answers = Answers(headers_of(settings.review))
     app.middleware("http")(answers.guard)

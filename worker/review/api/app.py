@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.middleware.base import RequestResponseEndpoint
+from starlette.routing import Mount
 
 from bank_sync.epoch import Pointer
 from config.database import Sessions
@@ -65,6 +67,15 @@ def make_api(
     problems.install(api)
     api.middleware("http")(_bounded)
     return api
+
+
+class ApiMount(Mount):
+    """The place of the API in the console; a line feed in an address does not lead to the pages."""
+
+    def __init__(self, api: FastAPI) -> None:
+        super().__init__(WHERE, app=api)
+        # `.` of the pattern matches no line feed without it.
+        self.path_regex = re.compile(self.path_regex.pattern, re.DOTALL)
 
 
 async def _bounded(request: Request, call_next: RequestResponseEndpoint) -> Response:

@@ -57,14 +57,17 @@ def describe(api: FastAPI, where: str) -> dict[str, Any]:
         for method in route.methods or ():
             operation = document["paths"][route.path][method.lower()]
             operation["x-needs"] = needed(route).value
-            _add_problems(operation["responses"])
+            _add_problems(operation["responses"], named="{" in route.path)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     return document
 
 
-def _add_problems(responses: dict[str, Any]) -> None:
+def _add_problems(responses: dict[str, Any], *, named: bool) -> None:
+    """`named`: the address holds an id, and one with a slash in it makes another address."""
     told = {int(status): each["description"] for status, each in responses.items() if int(status) >= 400}
     told.pop(422, None)
+    if named:
+        told.setdefault(404, "There is no such address.")
     for status, words in sorted((_ALWAYS | told).items()):
         responses[str(status)] = {
             "description": words or HTTPStatus(status).phrase,
