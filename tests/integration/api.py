@@ -24,7 +24,7 @@ class Caller:
     client: httpx.Client
 
     def get(self, address: str, **query: Any) -> httpx.Response:  # noqa: ANN401 (what httpx takes)
-        return self.client.get(BASE + address, params=query)
+        return self.client.get(BASE + address, params=query or None)
 
     def post(self, address: str, **body: Any) -> httpx.Response:  # noqa: ANN401 (what JSON holds)
         return self.client.post(BASE + address, json=body or None)

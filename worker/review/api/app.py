@@ -20,6 +20,7 @@ from worker.review.api.bearer import Bearers
 from worker.review.api.openapi import describe
 from worker.review.api.people import PeopleOperations
 from worker.review.api.proposals import ProposalOperations
+from worker.review.api.query import known_query
 from worker.review.api.reveal import RevealOperations
 from worker.review.api.reviews import ReviewOperations
 from worker.review.api.uploads import UploadOperations
@@ -57,7 +58,7 @@ def make_api(
         PeopleOperations(settings.review, sessions),
         AuditOperations(sessions),
     ):
-        api.include_router(operations.router(), dependencies=[Depends(bearers.enter)])
+        api.include_router(operations.router(), dependencies=[Depends(bearers.enter), Depends(known_query)])
     described = describe(api, WHERE)
 
     @api.get("/openapi.json", include_in_schema=False)

@@ -1,4 +1,4 @@
-"""People, their sessions and tokens; for admins. Tokens are made on the command line alone."""
+"""People, their sessions and tokens; for admins. Ways in, links and tokens, are made on the command line alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from config.settings import ReviewSettings
 from worker.review.api.bearer import Caller, Needs
 from worker.review.api.values import Needed, Number, Responses, Strict
 from worker.review.faults import NotThereError
-from worker.review.people import entrance, people, sign_ins, tokens
+from worker.review.people import people, sign_ins, tokens
 from worker.review.people.permissions import May
 from worker.store.people import Person, Role
-
-LINK_MINUTES = 15
 
 _Roles = Annotated[list[Role], Field(min_length=1, max_length=len(Role), description="They add up.")]
 
@@ -39,13 +37,6 @@ class PersonAnswer(Strict):
     roles: list[Role]
     disabled: bool
     created_at: datetime
-
-
-class InvitedAnswer(Strict):
-    person: PersonAnswer
-    link: str = Field(
-        description="Lets this person in once, for 15 minutes. Whoever has it is that person; it is told this once."
-    )
 
 
 class PeopleList(Strict):
@@ -111,16 +102,15 @@ class PeopleOperations:
         with self._sessions() as session:
             return PeopleList(people=[PersonAnswer.model_validate(each) for each in people.listed(session)])
 
-    def invite(self, caller: Caller, request: PersonRequest) -> InvitedAnswer:
-        """Make a person, with a pseudonym drawn at random, and a link that lets them in once."""
+    def invite(self, caller: Caller, request: PersonRequest) -> PersonAnswer:
+        """Make a person, with a pseudonym drawn at random. They come in by a link or a password of the command line.
+
+        No way in is given here: who could make a person and sign in as them would be two persons.
+        """
         with self._sessions.begin() as session:
             person = people.add(session, request.name, set(request.roles), actor=caller.pseudonym)
-            link = entrance.make_link(session, person, LINK_MINUTES, actor=caller.pseudonym)
             session.refresh(person)
-            return InvitedAnswer(
-                person=PersonAnswer.model_validate(person),
-                link=f"{self._settings.address}/sign-in/link/{link}",
-            )
+            return PersonAnswer.model_validate(person)
 
     def roles(self, caller: Caller, person_id: Number, request: RolesRequest) -> PersonAnswer:
         """Replace a person's roles; it counts from their next page or call on."""

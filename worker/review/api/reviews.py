@@ -221,7 +221,10 @@ class ReviewOperations:
         done = outcome.decided
         if done is None:
             return VerdictAnswer(
-                became=Became.PROPOSED, verdict=request.verdict, proposal_id=outcome.proposal_id
+                became=Became.PROPOSED,
+                verdict=request.verdict,
+                proposal_id=outcome.proposal_id,
+                repeated=outcome.repeated,
             )
         enacted = done.decision_id is not None
         return VerdictAnswer(
@@ -230,7 +233,7 @@ class ReviewOperations:
             waits=None if enacted else Stage(done.waits),
             moved=len(done.moved),
             kept=done.kept,
-            repeated=done.repeated,
+            repeated=outcome.repeated,
         )
 
     def undo(self, caller: Caller, review_id: Number, request: UndoRequest) -> UndoAnswer:

@@ -6,7 +6,7 @@ may come to the desk at all is asked at its door, by the table of permissions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -30,7 +30,7 @@ from worker.review.people.permissions import May
 from worker.store.appeal_rows import Appeal
 from worker.store.desk import PassKind
 from worker.store.models import DecisionRow, Review, Upload
-from worker.store.proposals import ProposalKind
+from worker.store.proposals import Proposal, ProposalKind
 
 Wake = Callable[[Sequence[tuple[int, Lane]]], object]
 """Wakes workers for uploads that a decision moved. Must not raise when the broker is away."""
@@ -62,8 +62,10 @@ class Outcome:
 
     decided: Decided | None
     proposal_id: int | None
-    hidden: bool
+    hidden: bool = False
     """This person may not see the review any more."""
+    repeated: bool = False
+    """The same request had come before."""
 
 
 class Desk:
@@ -173,6 +175,9 @@ class Desk:
         the number of uploads, where there are many. What would release more uploads than one person may is proposed
         instead, and the claim ends. Raises NotThereError, UnknownReasonError, ReviewError, ClaimError, ProposalError.
         """
+        proposal_id = self._proposed_before(visitor, review_id, request_id)
+        if proposal_id is not None:
+            return Outcome(None, proposal_id, repeated=True)
         if not self._taken_before(visitor, review_id, verdict, request_id):
             self._check_seen(visitor, review_id)
         if claim is None and verdict is not Verdict.SUSPECTED_MINOR:
@@ -197,25 +202,24 @@ class Desk:
                 most_released=proposals.BULK,
             )
         except SecondPersonError:
-            return Outcome(None, self._propose(visitor, review_id, verdict, why, also, claim), hidden=False)
+            payload = {"verdict": verdict.value, "reason": why, "also": [*also], "request_id": request_id}
+            return Outcome(None, self._propose(visitor, review_id, payload, [review_id, *also], claim))
         self._wake(decided.moved)
         hidden = verdict is Verdict.SUSPECTED_MINOR and not visitor.may(May.SEE_MINORS)
-        return Outcome(decided, None, hidden)
+        return Outcome(decided, None, hidden, decided.repeated)
 
     def _propose(
         self,
         visitor: Visitor,
         review_id: int,
-        verdict: Verdict,
-        reason: str,
-        also: Sequence[int],
+        payload: Mapping[str, str | list[int]],
+        let_go: Sequence[int],
         claim: UUID | None,
     ) -> int:
-        """Asks for a second person, and lets go of the review meanwhile; the proposal's id."""
+        """Asks for a second person, and lets go of the reviews meanwhile; the proposal's id."""
         user = visitor.pseudonym
-        payload: dict[str, str | list[int]] = {"verdict": verdict.value, "reason": reason, "also": [*also]}
         with self._sessions.begin() as session:
-            for each in sorted({review_id, *also}):
+            for each in sorted({*let_go}):
                 claims.keep_from(session, each, user, PassKind.SKIPPED)
             if claim is not None:
                 claims.release(session, user, claim)
@@ -295,6 +299,17 @@ class Desk:
         )
         with self._sessions() as session:
             return session.scalar(query) is not None
+
+    def _proposed_before(self, visitor: Visitor, review_id: int, request_id: str) -> int | None:
+        """The proposal that this very request of this person has become."""
+        query = select(Proposal.id).where(
+            Proposal.kind == ProposalKind.BULK_RESTORE,
+            Proposal.subject_id == review_id,
+            Proposal.proposed_by == visitor.pseudonym,
+            Proposal.payload["request_id"].astext == request_id,
+        )
+        with self._sessions() as session:
+            return session.scalar(query.order_by(Proposal.id.desc()).limit(1))
 
     def _check_seen(self, visitor: Visitor, review_id: int) -> None:
         with self._sessions() as session:
