@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import func, select, update
 
+from config.database import make_engine, make_sessions
 from tests.integration.api import BASE, Caller, caller
 from tests.integration.console import Console
 from tests.integration.test_desk_pages import add_review
@@ -20,6 +22,8 @@ from tests.integration.test_people import ROUTES, WHO
 from worker.domain import State
 from worker.review.api.openapi import needed, operations
 from worker.review.audit_verify import verify_export
+from worker.review.desk.desk import Desk
+from worker.review.desk.queue import Counts
 from worker.review.people import people, throttle, tokens
 from worker.review.people.permissions import May
 from worker.store.appeal_rows import Appeal
@@ -252,6 +256,8 @@ def test_many_releases_are_proposed_and_approved_by_another(
     assert (proposed["became"], proposed["moved"], proposed["repeated"]) == ("proposed", 0, False)
     again = maria.post(f"/reviews/{review}/verdict", **body).json()
     assert again == proposed | {"repeated": True}
+    other = maria.post(f"/reviews/{review}/verdict", **body | {"verdict": "hash_wrong"})
+    assert (other.status_code, other.json()["code"]) == (409, "claim")
     (waiting,) = maria.get("/proposals").json()["waiting"]
     assert (waiting["id"], waiting["proposed_by"]) == (proposed["proposal_id"], maria.pseudonym)
     assert maria.post(f"/proposals/{waiting['id']}/approve").status_code == 403
@@ -394,3 +400,27 @@ def test_addresses_that_are_none_are_problems(console: Console, maria: Caller) -
     chunked = maria.client.post(f"{BASE}/queue/next", content=iter([b"{}"]))
     assert (chunked.status_code, chunked.json()["code"]) == (411, "length_needed")
     assert console.nobody.get(f"{BASE}/openapi.json").json()["openapi"].startswith("3.1")
+
+
+def test_a_fault_inside_tells_nothing_of_itself(
+    console: Console, maria: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_desk: Desk) -> Counts:
+        raise RuntimeError("case 12345")
+
+    monkeypatch.setattr(Desk, "counts", fails)
+    answer = maria.get("/counts")
+    assert (answer.status_code, answer.json()["code"]) == (500, "broken")
+    assert "12345" not in answer.text
+    assert console.nobody.get("/health/live").status_code == 200
+
+
+def test_without_the_database_the_api_says_so(rig: Rig) -> None:
+    away = rig.settings.database.model_copy(update={"url": SecretStr("postgresql://127.0.0.1:1/x")})
+    engine = make_engine(away)
+    with ExitStack() as ending:
+        client = Console(rig.settings, make_sessions(engine), ending).client()
+        answer = client.get(f"{BASE}/queue", headers={"authorization": "Bearer hw_" + "x" * 43})
+        assert (answer.status_code, answer.json()["code"]) == (503, "database")
+        assert client.get(f"{BASE}/openapi.json").status_code == 200
+    engine.dispose()

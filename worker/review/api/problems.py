@@ -21,12 +21,11 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from config.errors import DatabaseError, HashwardenError
 from worker.review.desk.appeals import AppealError
 from worker.review.desk.claims import ClaimError
-from worker.review.desk.reviews import ReviewError, SecondPersonError
+from worker.review.desk.reviews import ReviewError
 from worker.review.faults import (
     NotThereError,
     PeopleError,
     ProposalError,
-    SignInError,
     TooManyTriesError,
     UnknownReasonError,
 )
@@ -90,7 +89,6 @@ STATUSES: dict[type[HashwardenError], int] = {
     InvalidError: 422,
     UnauthorizedError: 401,
     TooManyTriesError: 429,
-    SignInError: 401,
     ForbiddenError: 403,
     NoOperationError: 404,
     NotThereError: 404,
@@ -99,7 +97,6 @@ STATUSES: dict[type[HashwardenError], int] = {
     TooLongError: 413,
     UnknownReasonError: 422,
     ReviewError: 409,
-    SecondPersonError: 409,
     ClaimError: 409,
     AppealError: 409,
     ProposalError: 409,

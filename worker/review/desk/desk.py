@@ -22,7 +22,14 @@ from worker.review.desk.claims import Claim
 from worker.review.desk.listing import ReviewLine, list_reviews, newest_reviews
 from worker.review.desk.look import Look, check_seen, look_at
 from worker.review.desk.queue import Counts, Part, Show, counts, not_a_minor, part_counts, queue
-from worker.review.desk.reviews import Decided, ReviewError, SecondPersonError, decide_review
+from worker.review.desk.reviews import (
+    MAX_REQUEST_ID,
+    Decided,
+    ReviewError,
+    SecondPersonError,
+    check_text,
+    decide_review,
+)
 from worker.review.desk.undo import Mine, Undone, undo, undoable
 from worker.review.faults import NotThereError, UnknownReasonError
 from worker.review.people.people import Visitor
@@ -175,7 +182,8 @@ class Desk:
         the number of uploads, where there are many. What would release more uploads than one person may is proposed
         instead, and the claim ends. Raises NotThereError, UnknownReasonError, ReviewError, ClaimError, ProposalError.
         """
-        proposal_id = self._proposed_before(visitor, review_id, request_id)
+        check_text("request id", request_id, MAX_REQUEST_ID, needed=True)
+        proposal_id = self._proposed_before(visitor, review_id, verdict, request_id)
         if proposal_id is not None:
             return Outcome(None, proposal_id, repeated=True)
         if not self._taken_before(visitor, review_id, verdict, request_id):
@@ -300,13 +308,16 @@ class Desk:
         with self._sessions() as session:
             return session.scalar(query) is not None
 
-    def _proposed_before(self, visitor: Visitor, review_id: int, request_id: str) -> int | None:
+    def _proposed_before(
+        self, visitor: Visitor, review_id: int, verdict: Verdict, request_id: str
+    ) -> int | None:
         """The proposal that this very request of this person has become."""
         query = select(Proposal.id).where(
             Proposal.kind == ProposalKind.BULK_RESTORE,
             Proposal.subject_id == review_id,
             Proposal.proposed_by == visitor.pseudonym,
             Proposal.payload["request_id"].astext == request_id,
+            Proposal.payload["verdict"].astext == verdict,
         )
         with self._sessions() as session:
             return session.scalar(query.order_by(Proposal.id.desc()).limit(1))
