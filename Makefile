@@ -34,10 +34,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Mutated files through the sandbox for longer than the tests do.
+# Mutated files through the sandbox, and generated requests to the API, for longer than the tests do.
 FUZZ_SECONDS ?= 600
 fuzz: $(STAMP)
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz tests/integration/test_api_fuzz.py
 
 # Measures what is found of edited copies, on photographs of your own, and writes docs/accuracy.md.
 PHOTOS ?= $(HASHWARDEN_REFERENCE_DATA)/photos
@@ -56,6 +56,7 @@ benchmarks: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m config.reference > docs/reference/settings.md
 	$(BIN)/python -m worker.commands.reference > docs/reference/command-line.md
+	$(BIN)/python -m worker.review.api.reference > docs/reference/openapi.json
 
 # The catalogue of all texts of the pages, made from the code, and the languages with exactly its texts.
 words: $(STAMP)

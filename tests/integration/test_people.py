@@ -19,7 +19,7 @@ from tests.integration.console import Console, hidden
 from worker.media.sandbox import ZygoteSandbox
 from worker.review.faults import PeopleError, SignInError
 from worker.review.pages.doors import Asks
-from worker.review.people import entrance, people, throttle
+from worker.review.people import entrance, people, sign_ins, throttle
 from worker.review.people.permissions import ALLOWED, May
 from worker.review.reveal.reveals import Reveals
 from worker.storage.s3 import S3Store
@@ -241,12 +241,13 @@ def test_without_anybody_the_page_says_how_to_make_the_first(console: Console) -
 WHO = {
     May.SEE_REVIEWS: {Role.REVIEWER, Role.LEAD, Role.ADJUDICATOR, Role.MINOR_SAFETY},
     May.DECIDE: {Role.REVIEWER, Role.LEAD, Role.ADJUDICATOR, Role.MINOR_SAFETY},
+    May.APPEAL: {Role.REVIEWER, Role.LEAD, Role.ADJUDICATOR, Role.MINOR_SAFETY, Role.PLATFORM},
     May.REVEAL: {Role.REVIEWER, Role.LEAD, Role.ADJUDICATOR, Role.MINOR_SAFETY},
     May.SEE_MINORS: {Role.MINOR_SAFETY},
     May.UNDO_OTHERS: {Role.LEAD},
     May.SEE_UPLOADS: {Role.REVIEWER, Role.LEAD, Role.ADJUDICATOR, Role.MINOR_SAFETY},
-    May.SEE_PROPOSALS: set(Role),
-    May.PROPOSE: set(Role) - {Role.AUDITOR},
+    May.SEE_PROPOSALS: set(Role) - {Role.PLATFORM},
+    May.PROPOSE: set(Role) - {Role.AUDITOR, Role.PLATFORM},
     May.APPROVE: {Role.LEAD, Role.ADMIN},
     May.SEE_AUDIT: {Role.LEAD, Role.AUDITOR, Role.ADMIN},
     May.MANAGE_PEOPLE: {Role.ADMIN},
@@ -266,7 +267,7 @@ ROUTES = {
     ("POST", "/reviews/{review_id}/alive"): May.DECIDE,
     ("POST", "/reviews/{review_id}/leave"): May.DECIDE,
     ("POST", "/reviews/{review_id}/undo"): May.DECIDE,
-    ("POST", "/uploads/{upload_id}/appeal"): May.DECIDE,
+    ("POST", "/uploads/{upload_id}/appeal"): May.APPEAL,
     ("GET", "/uploads"): May.SEE_UPLOADS,
     ("GET", "/uploads/{upload_id}"): May.SEE_UPLOADS,
     ("GET", "/proposals"): May.SEE_PROPOSALS,
@@ -292,7 +293,7 @@ def whole(settings: Settings, sessions: Sessions, ending: ExitStack) -> Console:
 
 def test_every_role_at_every_route(whole: Console) -> None:
     clients = {role: whole.signed_in(f"a {role}", role)[1] for role in Role}
-    tokens = {role: hidden(client.get("/proposals").text)["token"] for role, client in clients.items()}
+    tokens = {role: sign_ins.form_token(client.cookies["hashwarden"]) for role, client in clients.items()}
     for (method, path), what in ROUTES.items():
         address = re.sub(r"\{\w+\}", "999", path.replace("{address}", "x" * 43))
         assert whole.nobody.request(method, address).status_code in {303, 401}

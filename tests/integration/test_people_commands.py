@@ -96,3 +96,43 @@ def test_what_is_not_there_is_one_sentence(sessions: Sessions) -> None:
     run("add", "Maria", code=2)
     run("add", "Maria", "--role", "king", code=2)
     assert sessions
+
+
+def test_a_token_from_made_to_revoked(settings: Settings, sessions: Sessions) -> None:
+    assert run("token", "list").stdout == "There are no tokens.\n"
+    pseudonym = json.loads(run("add", "Bot", "--role", "platform", "--role", "lead", "--json").stdout)[
+        "pseudonym"
+    ]
+    assert "has not the role auditor" in run("token", "add", "bot", "--role", "auditor", code=1).stderr
+    assert "is none of" in run("token", "add", "bot", "--role", "king", code=2).stderr
+    run("token", "add", "bot", code=2)
+    run("token", "add", "bot", "--role", "lead", "--days", "400", code=2)
+    made = json.loads(run("token", "add", "bot", "--role", "lead", "--days", "3", "--json").stdout)
+    plain = run("token", "add", "bot", "--role", "platform").stdout.strip()
+    assert {made["token"][:3], plain[:3]} == {"hw_"}
+    lines = [json.loads(line) for line in run("token", "list", "--json").stdout.splitlines()]
+    assert [(line["pseudonym"], line["roles"], line["used_at"]) for line in lines] == [
+        (pseudonym, ["platform"], None),
+        (pseudonym, ["lead"], None),
+    ]
+    with ExitStack() as ending:
+        client = Console(settings, sessions, ending).client()
+        lead = {"authorization": f"Bearer {made['token']}"}
+        assert client.get("/api/v1/audit", headers=lead).status_code == 200
+        assert client.get("/api/v1/appeals/1", headers=lead).status_code == 404
+        platform = {"authorization": f"Bearer {plain}"}
+        assert client.get("/api/v1/audit", headers=platform).status_code == 403
+        assert run("token", "revoke", made["id"]).stdout == f"Token {made['id']} works no more.\n"
+        assert client.get("/api/v1/audit", headers=lead).status_code == 401
+        assert "no token" in run("token", "revoke", made["id"], code=1).stderr
+        run("disable", "bot")
+        assert client.get("/api/v1/appeals/1", headers=platform).status_code == 401
+        run("enable", "bot")
+        assert client.get("/api/v1/appeals/1", headers=platform).status_code == 401
+    with sessions() as session:
+        entries = session.scalars(select(AuditEntry).order_by(AuditEntry.seq)).all()
+        actions = [entry.action for entry in entries if entry.subject_kind == "token"]
+        assert actions == ["token_added", "token_added", "token_revoked"]
+        assert not [entry for entry in entries if plain in str(entry.details)]
+        (disabled,) = [entry for entry in entries if entry.action == "person_disabled"]
+        assert disabled.details == {"tokens": 1}

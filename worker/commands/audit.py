@@ -64,7 +64,6 @@ def export(file: Path, as_json: bool) -> None:
     `python -m worker.review.audit_verify FILE` verifies it anywhere: that one file needs nothing but Python.
     """
     from worker.review import audit as log
-    from worker.review.audit_verify import FORMAT, Head, canonical
     from worker.review.people import people
 
     with database() as (_, sessions):
@@ -75,11 +74,8 @@ def export(file: Path, as_json: bool) -> None:
                 open(file, "x", encoding="ascii", newline="\n", opener=partial(os.open, mode=0o600)) as out,
                 sessions() as session,
             ):
-                head = Head(0, "")
-                for entry in log.snapshot(session):
-                    out.write(canonical(entry) + "\n")
-                    head = Head(entry["seq"], entry["hash"])
-                out.write(canonical({"format": FORMAT, "head": {"seq": head.seq, "hash": head.hash}}) + "\n")
+                out.writelines(log.exported(session))
+                head = log.head_of(session)
         except OSError as error:
             raise click.ClickException(
                 f"{file} can't be written: {error.strerror}. Name a file that does not exist."

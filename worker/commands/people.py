@@ -10,6 +10,7 @@ import click
 from worker.commands.connect import database
 from worker.commands.output import add_row, console, json_option, print_json, table
 from worker.commands.review import login
+from worker.commands.tokens import token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from worker.store.people import Person
 
-_ROLES = click.Choice(["reviewer", "lead", "adjudicator", "minor_safety", "auditor", "admin"])
+_ROLES = click.Choice(["reviewer", "lead", "adjudicator", "minor_safety", "auditor", "admin", "platform"])
 LINK_MINUTES = 15
 
 
@@ -28,6 +29,9 @@ def people() -> None:
 
     NAME is a person's name or pseudonym. Every change stands in the audit log.
     """
+
+
+people.add_command(token)
 
 
 @people.command(epilog="Example: hashwarden people add 'Maria Lopez' --role reviewer --role lead")
@@ -97,7 +101,7 @@ def roles(name: str, roles: tuple[str, ...]) -> None:
 @people.command(epilog="Example: hashwarden people disable maria")
 @click.argument("name")
 def disable(name: str) -> None:
-    """Let a person in no more, and end all their sessions and links at once."""
+    """Let a person in no more, and end all their sessions, links and tokens at once."""
     from worker.review.people import people as known
 
     def change(session: Session, person: Person, actor: str) -> None:

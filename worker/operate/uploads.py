@@ -55,12 +55,22 @@ class HistoryLine:
 
 
 def list_uploads(
-    session: Session, *, state: State | None = None, limit: int = 50, minors: bool = True
+    session: Session,
+    *,
+    state: State | None = None,
+    limit: int = 50,
+    minors: bool = True,
+    before: int | None = None,
 ) -> list[UploadLine]:
-    """The newest uploads first, at most `limit`; of one state if given. Without `minors` no suspected minor's."""
+    """The newest uploads first, at most `limit`; of one state if given. Without `minors` no suspected minor's.
+
+    `before` is the id under which the list begins.
+    """
     query = _lines(minors).order_by(Upload.id.desc()).limit(limit)
     if state is not None:
         query = query.where(Upload.state == state)
+    if before is not None:
+        query = query.where(Upload.id < before)
     return [UploadLine(**row) for row in session.execute(query).mappings()]
 
 

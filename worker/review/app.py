@@ -1,11 +1,10 @@
-"""The application of the console: its pages, probes, metrics and static files.
+"""The application of the console: its pages, its API, probes, metrics and static files.
 
 Every page needs a sign-in and a role that allows it; whatever changes something also needs a form of the same sign-in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -17,9 +16,10 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from bank_sync.epoch import Pointer, read_pointer
 from config.database import Sessions
 from config.settings import Settings
-from worker.domain import Lane
 from worker.operate.metrics import Metrics
 from worker.operate.probes import router as probes
+from worker.review.api.app import ApiMount, make_api
+from worker.review.desk.desk import Desk, Wake
 from worker.review.languages import Languages
 from worker.review.pages.answers import Answers
 from worker.review.pages.desk import DeskPages
@@ -29,9 +29,6 @@ from worker.review.pages.reveal import RevealPages
 from worker.review.pages.sign_in import SignInPages
 from worker.review.pages.uploads import UploadPages
 from worker.review.reveal.reveals import Reveals
-
-Wake = Callable[[Sequence[tuple[int, Lane]]], object]
-"""Wakes workers for uploads that a decision moved. Must not raise when the broker is away."""
 
 
 def make_app(
@@ -55,12 +52,14 @@ def make_app(
     app = FastAPI(title="Hashwarden", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(probes(settings, sessions, pointer, metrics or Metrics(settings, sessions, pointer)))
     doors = Doors(settings.review, sessions)
+    desk = Desk(settings, sessions, wake)
     app.include_router(SignInPages(settings, sessions, doors).router())
-    app.include_router(DeskPages(settings, sessions, pointer, wake, doors, reveals).router())
+    app.include_router(DeskPages(settings, sessions, pointer, desk, doors, reveals).router())
     if reveals is not None:
         app.include_router(RevealPages(reveals, doors).router())
     app.include_router(UploadPages(settings, sessions, pointer, doors).router())
     app.include_router(OfficePages(settings, sessions, wake, doors).router())
+    app.router.routes.append(ApiMount(make_api(settings, sessions, pointer, desk, wake, reveals)))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "pages" / "static"))
     answers = Answers(headers_of(settings.review), languages or Languages(settings.review.language))
     app.middleware("http")(answers.guard)

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from worker.review.audit_verify import ZERO, Head, Verdict, hash_of, verify
+from worker.review.audit_verify import FORMAT, ZERO, Head, Verdict, canonical, hash_of, verify
 from worker.store.audit_log import AuditEntry, AuditHead
 
 Detail = str | int | bool | None | list[str]
@@ -107,5 +107,18 @@ def verify_log(session: Session, noted: list[Head]) -> Verdict:
         return verify(found, head_of(session), noted)
 
 
-def newest(session: Session, limit: int) -> list[AuditEntry]:
-    return list(session.scalars(select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(limit)))
+def newest(session: Session, limit: int, *, before: int | None = None) -> list[AuditEntry]:
+    """The newest entries first; of those under `before`, where it is given."""
+    query = select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(limit)
+    if before is not None:
+        query = query.where(AuditEntry.seq < before)
+    return list(session.scalars(query))
+
+
+def exported(session: Session) -> Generator[str, None, None]:
+    """The lines of an export: the entries of one moment, then their head. As `snapshot`."""
+    head = Head(0, ZERO)
+    for entry in snapshot(session):
+        yield canonical(entry) + "\n"
+        head = Head(entry["seq"], entry["hash"])
+    yield canonical({"format": FORMAT, "head": {"seq": head.seq, "hash": head.hash}}) + "\n"

@@ -34,6 +34,8 @@ class Role(StrEnum):
     MINOR_SAFETY = "minor_safety"
     AUDITOR = "auditor"
     ADMIN = "admin"
+    PLATFORM = "platform"
+    """A service of the platform's own; no person."""
 
 
 class Person(Base):
@@ -92,7 +94,7 @@ class SignInLink(Base):
 
 
 class SignInAttempt(Base):
-    """A try with a name and a password that has not come out well; kept for as long as it counts."""
+    """A try with a name and a password, or with a token, that has not come out well; kept for as long as it counts."""
 
     __tablename__ = "sign_in_attempts"
     __table_args__ = (
@@ -118,3 +120,24 @@ class OidcSignIn(Base):
     nonce: Mapped[str] = mapped_column(Text)
     code_verifier: Mapped[str] = mapped_column(Text)
     expires_at: Mapped[datetime] = mapped_column(Timestamp)
+
+
+class ApiToken(Base):
+    """A token by which a program acts as one person; of the token there is a SHA-256."""
+
+    __tablename__ = "api_tokens"
+    __table_args__ = (
+        Index("ix_api_tokens_person_id", "person_id"),
+        CheckConstraint("cardinality(roles) > 0", name="roles"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """What of its person's roles it may use; a role that the person loses counts no more."""
+    created_at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.clock_timestamp())
+    expires_at: Mapped[datetime] = mapped_column(Timestamp)
+    used_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """To the minute; NULL: never."""
+    revoked_at: Mapped[datetime | None] = mapped_column(Timestamp)

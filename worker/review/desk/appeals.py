@@ -76,7 +76,7 @@ def open_appeal(
             else None
         )
         if review is None:
-            raise _not_removed(upload_id)
+            raise not_removed(upload_id)
         known = session.scalar(select(Appeal).where(Appeal.review_id == review.id, Appeal.state == "open"))
         if known is not None:
             return Opened(known.id, review.id, known=True)
@@ -87,7 +87,7 @@ def open_appeal(
             or review.stage != Stage.FIRST
             or upload.state != State.REMOVED
         ):
-            raise _not_removed(upload_id)
+            raise not_removed(upload_id)
         appeal = Appeal(
             review_id=review.id,
             upload_id=upload_id,
@@ -123,7 +123,7 @@ def one_at_a_time(session: Session) -> None:
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
 
-def _not_removed(upload_id: int) -> AppealError:
+def not_removed(upload_id: int) -> AppealError:
     return AppealError(
         _("Upload %(upload)s was not removed by a decision that can be appealed.", upload=upload_id),
         next_step=_("`hashwarden uploads ID` shows its state and history."),

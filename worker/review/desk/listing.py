@@ -140,6 +140,12 @@ def list_reviews(
     return _lines(session, session.scalars(query).all())
 
 
+def newest_reviews(session: Session, *where: ColumnElement[bool], limit: int) -> list[ReviewLine]:
+    """Reviews of every state, the one that was made last first."""
+    query = select(Review).where(*where).order_by(Review.id.desc()).limit(limit)
+    return _lines(session, session.scalars(query).all())
+
+
 def review_detail(session: Session, review_id: int) -> ReviewDetail | None:
     """Everything about one review; None when there is none."""
     review = session.get(Review, review_id)

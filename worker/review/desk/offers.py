@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_
 from sqlalchemy.sql.elements import UnaryExpression
 
 from worker.store.desk import ClaimRow, Opinion, PassKind, PassRow, Stage
@@ -24,6 +24,12 @@ QUEUE_ORDER: tuple[ColumnElement[Any] | UnaryExpression[Any], ...] = (
     Review.id.asc(),
 )
 """The deadline first, then severity, then how sure the match is."""
+
+
+def after(review_id: int) -> ColumnElement[bool]:
+    """What stands behind this review in the order of the queue."""
+    place = (Review.due_at, -Review.priority, Review.nearest, Review.id)
+    return tuple_(*place) > select(*place).where(Review.id == review_id).correlate(None).scalar_subquery()
 
 
 def in_hand() -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from worker.domain import Verdict
 from worker.review.desk.listing import ReviewLine, list_reviews
-from worker.review.desk.offers import in_hand, of_bank
+from worker.review.desk.offers import after, in_hand, of_bank
 from worker.store.desk import ClaimRow, Stage
 from worker.store.models import MatchRow, Review
 
@@ -42,13 +42,17 @@ class Counts:
     causes: dict[str, int]
 
 
-def queue(session: Session, actor: str, part: Part, *, limit: int) -> list[ReviewLine]:
-    """The most urgent open reviews of a part."""
+def queue(
+    session: Session, actor: str, part: Part, *, limit: int, behind: int | None = None
+) -> list[ReviewLine]:
+    """The most urgent open reviews of a part; of those that stand behind a review, where one is named."""
     where = [_shown(part.show, actor)]
     if part.bank:
         where.append(of_bank(part.bank))
     if part.cause:
         where.append(Review.cause == part.cause)
+    if behind is not None:
+        where.append(after(behind))
     return list_reviews(session, *where, limit=limit)
 
 

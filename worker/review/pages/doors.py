@@ -143,10 +143,3 @@ def of_visitor(request: Request) -> dict[str, Any]:
         "visitor": request.state.visitor,
         "form_token": request.state.form_token,
     }
-
-
-def address_of(request: Request, settings: ReviewSettings) -> str:
-    """From where a request comes. Behind TLS the last entry of X-Forwarded-For: the proxy in front wrote it."""
-    forwarded = request.headers.get("x-forwarded-for", "") if settings.tls else ""
-    nearest = forwarded.rpartition(",")[2].strip()[:100]
-    return nearest or (request.client.host if request.client else "")

@@ -15,7 +15,7 @@ from worker.review.pages.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
 from worker.review.pages.rendering import render
 from worker.review.people.permissions import May
 from worker.review.reveal.exposure import SHOWN_SECONDS
-from worker.review.reveal.reveals import RevealError, Reveals, WithheldError
+from worker.review.reveal.reveals import RevealError, Reveals
 
 _Number = Annotated[int, InPath(ge=1, lt=2**63)]
 _Token = Annotated[str, InPath(min_length=20, max_length=100)]
@@ -45,17 +45,12 @@ class RevealPages:
         region: Annotated[str, Form(max_length=40)] = "",
     ) -> Response:
         """A script is told the address; a form without one gets a page that shows it, of the lowest two rungs only."""
-        user = request.state.user
         scripted = request.headers.get("accept", "") == "application/json"
         try:
             if not scripted and rung > Rung.GREY:
                 raise RevealError(400, _("This rung is shown only while a button is held, by a script."))
-            address = f"/reveal/{self._reveals.ask(user, review_id, rung, region)}"
-        except RevealError as refused:
-            error = refused
-            if isinstance(refused, WithheldError) and not request.state.visitor.may(May.SEE_MINORS):
-                # As on the review's page: who may not see it is not told that it is there.
-                error = RevealError(404, _("There is no review %(review)s.", review=review_id))
+            address = f"/reveal/{self._reveals.ask(request.state.visitor, review_id, rung, region)}"
+        except RevealError as error:
             if not scripted:
                 raise HTTPException(error.status, error.words) from None
             return _problem(error)

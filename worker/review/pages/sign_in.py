@@ -12,9 +12,10 @@ from config.database import Sessions
 from config.settings import Settings
 from config.words import _
 from worker.review.faults import SignInError, TooManyTriesError
-from worker.review.pages.doors import DOOR, PROVIDER, SESSION, Doors, address_of
+from worker.review.pages.doors import DOOR, PROVIDER, SESSION, Doors
 from worker.review.pages.rendering import render
 from worker.review.people import entrance, sign_ins
+from worker.review.people.addresses import address_of
 from worker.review.people.oidc import BACK, Oidc
 from worker.review.people.permissions import May
 from worker.store.people import Person

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from config.words import _
 from worker.review import audit
 from worker.review.faults import PeopleError
-from worker.review.people import sign_ins
+from worker.review.people import sign_ins, tokens
 from worker.review.people.passwords import hash_password
 from worker.review.people.permissions import May, allowed
 from worker.store.people import Person, Role
@@ -22,12 +22,13 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who is signed in, as pages know them."""
+    """Who is signed in, as pages and the API know them."""
 
     person_id: int
     pseudonym: str
     roles: tuple[Role, ...]
-    session_id: int
+    session_id: int | None
+    """None for who came by a token."""
 
     def may(self, what: May) -> bool:
         return what in allowed(self.roles)
@@ -115,10 +116,10 @@ def set_password(session: Session, person: Person, password: str, *, actor: str)
 
 
 def disable(session: Session, person: Person, *, actor: str) -> None:
-    """Ends all sessions and links; nobody signs in as this person until `enable`."""
+    """Ends all sessions, links and tokens; nobody signs in as this person until `enable`."""
     person.disabled = True
     sign_ins.end_all(session, person.id)
-    _record(session, person, "person_disabled", actor)
+    _record(session, person, "person_disabled", actor, tokens=tokens.end_all(session, person.id))
 
 
 def enable(session: Session, person: Person, *, actor: str) -> None:

@@ -17,6 +17,8 @@ class May(StrEnum):
     SEE_MINORS = "see_minors"
     """What was decided as a suspected minor."""
     DECIDE = "decide"
+    APPEAL = "appeal"
+    """Open appeals against removals, and read what became of them."""
     UNDO_OTHERS = "undo_others"
     """What another person decided, as long as the bytes are there."""
     SEE_UPLOADS = "see_uploads"
@@ -28,7 +30,15 @@ class May(StrEnum):
     """Also: see which pseudonym is whose."""
 
 
-_REVIEWS = {May.SEE_REVIEWS, May.REVEAL, May.DECIDE, May.SEE_UPLOADS, May.SEE_PROPOSALS, May.PROPOSE}
+_REVIEWS = {
+    May.SEE_REVIEWS,
+    May.REVEAL,
+    May.DECIDE,
+    May.APPEAL,
+    May.SEE_UPLOADS,
+    May.SEE_PROPOSALS,
+    May.PROPOSE,
+}
 
 ALLOWED: dict[Role, frozenset[May]] = {
     Role.REVIEWER: frozenset(_REVIEWS),
@@ -38,6 +48,8 @@ ALLOWED: dict[Role, frozenset[May]] = {
     # Sees what was done, and none of what it was done to.
     Role.AUDITOR: frozenset({May.SEE_PROPOSALS, May.SEE_AUDIT}),
     Role.ADMIN: frozenset({May.MANAGE_PEOPLE, May.SEE_PROPOSALS, May.PROPOSE, May.APPROVE, May.SEE_AUDIT}),
+    # The platform knows its uploads; of what reviewers see and do it is told by webhooks.
+    Role.PLATFORM: frozenset({May.APPEAL}),
 }
 
 

@@ -50,6 +50,27 @@ def begin(session: Session, name: str, address: str) -> int:
     return attempt.id
 
 
+def refuse_token(session: Session, address: str) -> None:
+    """Writes a wrong token down. Raises TooManyTriesError when the address has sent too many of late.
+
+    A right token is let in all the same: none can be guessed, and who sends wrong ones must not shut others out.
+    """
+    source = f"token {address}"
+    session.execute(
+        text("SELECT pg_advisory_xact_lock(:space, :key)"),
+        {"space": 0x4857_0103, "key": int.from_bytes(_digest(source)[:4], signed=True)},
+    )
+    since = func.clock_timestamp() - WINDOW
+    session.execute(delete(SignInAttempt).where(SignInAttempt.at < since))
+    tries = session.scalar(select(func.count()).where(SignInAttempt.address == source))
+    if tries is not None and tries >= PER_ADDRESS:
+        raise TooManyTriesError(
+            "Too many wrong tokens came from this address.",
+            next_step="Send a token that works, or try again in a quarter of an hour.",
+        )
+    session.add(SignInAttempt(name_digest=_digest(source), address=source))
+
+
 def forgive(session: Session, name: str, attempt_id: int) -> None:
     """The password was right: neither this try nor the earlier ones of the name count any more."""
     session.execute(

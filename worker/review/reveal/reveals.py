@@ -28,6 +28,8 @@ from worker.media.rungs import MOST_STILLS, Cut, Rung, Showing, Shown
 from worker.media.sandbox import MediaViewer
 from worker.review import audit
 from worker.review.names import name_of
+from worker.review.people.people import Visitor
+from worker.review.people.permissions import May
 from worker.review.reveal.addresses import Asked, NotYours, UsedUp, close_view, new_address, use_address
 from worker.review.reveal.exposure import Exposure, exposure_of
 from worker.review.reveal.sheet import sheet
@@ -110,36 +112,43 @@ class Reveals:
         # A longer object is not read to its end for its digest: it can't be shown.
         self._media = settings.media.model_copy(update={"digest_bytes": settings.media.spool_bytes})
 
-    def panel(self, session: Session, actor: str, review_id: int) -> Panel:
-        """What the page of this review offers this person."""
-        review = session.get_one(Review, review_id)
-        found = session.scalars(
-            select(MatchRow)
-            .where(MatchRow.content_id == review.content_id, MatchRow.region.is_not(None))
-            .order_by(MatchRow.distance, MatchRow.id)
-        )
-        regions: dict[tuple[float, ...], str] = {}
-        for match in found:
-            regions.setdefault(tuple(round(side, 2) for side in match.region or ()), f"match-{match.id}")
-        return Panel(
-            withheld=_is_withheld(review),
-            matched=tuple(regions.values())[:3],
-            exposure=exposure_of(session, actor, self._settings.exposure),
-        )
+    def panel(self, actor: str, review_id: int) -> Panel:
+        """What this review, which must be there, offers this person."""
+        with self._sessions() as session:
+            review = session.get_one(Review, review_id)
+            found = session.scalars(
+                select(MatchRow)
+                .where(MatchRow.content_id == review.content_id, MatchRow.region.is_not(None))
+                .order_by(MatchRow.distance, MatchRow.id)
+            )
+            regions: dict[tuple[float, ...], str] = {}
+            for match in found:
+                regions.setdefault(tuple(round(side, 2) for side in match.region or ()), f"match-{match.id}")
+            return Panel(
+                withheld=_is_withheld(review),
+                matched=tuple(regions.values())[:3],
+                exposure=exposure_of(session, actor, self._settings.exposure),
+            )
 
     def exposure(self, actor: str) -> tuple[Exposure, float]:
         """What this person has looked at, and the seconds without a look that make a break."""
         with self._sessions() as session:
             return exposure_of(session, actor, self._settings.exposure), self._settings.exposure.cool_down
 
-    def ask(self, actor: str, review_id: int, rung: Rung, region: str) -> str:
+    def ask(self, visitor: Visitor, review_id: int, rung: Rung, region: str) -> str:
         """The token of a single-use address for one look. Raises RevealError."""
         if rung is Rung.FACTS or (rung is Rung.PEEK) is not bool(region):
             raise RevealError(400, _("That is no rung of the ladder."), next_step=_("Load the page again."))
         with self._sessions.begin() as session:
-            review = self._allowed(session, actor, review_id, rung)
+            try:
+                review = self._allowed(session, visitor.pseudonym, review_id, rung)
+            except WithheldError:
+                if visitor.may(May.SEE_MINORS):
+                    raise
+                # Who may not see it is not told that it is there.
+                raise RevealError(404, f"There is no review {review_id}.") from None
             _cut(session, review.content_id, region)
-            return new_address(session, actor, review_id, rung, region)
+            return new_address(session, visitor.pseudonym, review_id, rung, region)
 
     def picture(self, actor: str, token: str) -> Picture:
         """The picture of an address, once. The look is in the ledger when this returns. Raises RevealError."""

@@ -1,0 +1,1 @@
+"""The console's API: what the pages do, for programs."""
