@@ -261,6 +261,8 @@ class DecisionRow(Base):
     at: Mapped[datetime] = _now()
     request_id: Mapped[str] = mapped_column(Text, unique=True)
     """Given by the caller: the same request decides once, however often it is sent."""
+    claimed_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """Since when who decided had it in hand; NULL without a claim, and for what was decided along with another."""
     kind: Mapped[str] = mapped_column(Text, default="verdict", server_default="verdict")
     """verdict, or undo: then `verdict` is what counts again, '' for none."""
 

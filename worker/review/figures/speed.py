@@ -1,0 +1,117 @@
+"""How long deciding takes: from the claim, from the opening of the review, and from the upload."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Float, Subquery, cast, exists, func, select, union_all
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import SQLCoreOperations
+
+from worker.review.figures.period import Scope
+from worker.store.appeal_rows import Appeal
+from worker.store.desk import Opinion
+from worker.store.models import DecisionRow, Review, Upload
+
+SAMPLE = 10_000
+"""Reviews that the time from the upload is taken of: the ones that were decided last."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionTime:
+    """Seconds from claim to verdict of one hour or day; None where no verdict was given by a claim.
+
+    Near copies that are decided together are one verdict. So is an opinion that waits for a second person.
+    """
+
+    begin: datetime
+    verdicts: int
+    median_seconds: float | None
+    p90_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeToDecision:
+    """Seconds of the whole period; `of` is claim_to_verdict, opening_to_decision or upload_to_decision."""
+
+    of: str
+    counted: int
+    median_seconds: float | None
+    p90_seconds: float | None
+
+
+def decision_time(session: Session, scope: Scope) -> Sequence[DecisionTime]:
+    """Every hour or day of the period, the oldest first."""
+    given = _verdicts(scope)
+    step = scope.period.step_of(given.c.at).label("step")
+    found = {
+        row[0]: row[1:]
+        for row in session.execute(
+            select(step, *_counted(_seconds(given.c.at - given.c.claimed_at))).group_by(step)
+        )
+    }
+    return [DecisionTime(begin, *found.get(begin, (0, None, None))) for begin in scope.period.begins]
+
+
+def time_to_decision(session: Session, scope: Scope) -> Sequence[TimeToDecision]:
+    """Three rows."""
+    given, uploaded = _verdicts(scope), _from_upload(scope)
+    opened = _seconds(Review.closed_at - Review.opened_at)
+    asked = {
+        "claim_to_verdict": select(*_counted(_seconds(given.c.at - given.c.claimed_at))),
+        "opening_to_decision": select(*_counted(opened)).where(*_decided(scope)),
+        "upload_to_decision": select(*_counted(_seconds(uploaded.c.spent))),
+    }
+    return [TimeToDecision(of, *session.execute(query).one()) for of, query in asked.items()]
+
+
+def _verdicts(scope: Scope) -> Subquery:
+    """Verdicts by a claim, whether they were enacted or wait for another person, those taken back too."""
+    begin = scope.period.begin
+    enacted = select(DecisionRow.at, DecisionRow.claimed_at).where(
+        DecisionRow.at >= begin, DecisionRow.claimed_at.is_not(None)
+    )
+    opinions = select(Opinion.at, Opinion.claimed_at).where(
+        Opinion.at >= begin, Opinion.claimed_at.is_not(None)
+    )
+    return union_all(enacted, opinions).subquery()
+
+
+def _from_upload(scope: Scope) -> Subquery:
+    """Of each review the newest upload that was seen when it opened.
+
+    Left out is what did not begin with an upload: hunts in the past, appeals, and what an appeal put in doubt.
+    """
+    appealed = exists().where(Appeal.outcome_id == Review.decision_id)
+    newest = (
+        select(Review.content_id, Review.opened_at, Review.closed_at)
+        .where(*_decided(scope), Review.retro.is_(False), Review.cause != "reopened", ~appealed)
+        .order_by(Review.closed_at.desc())
+        .limit(SAMPLE)
+        .subquery()
+    )
+    return (
+        select((newest.c.closed_at - func.max(Upload.first_seen_at)).label("spent"))
+        .join(Upload, Upload.content_id == newest.c.content_id)
+        .where(Upload.first_seen_at <= newest.c.opened_at)
+        .group_by(newest.c.content_id, newest.c.closed_at)
+        .subquery()
+    )
+
+
+def _decided(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+    return Review.state == "decided", Review.closed_at >= scope.period.begin
+
+
+def _seconds(time: SQLCoreOperations[Any]) -> ColumnElement[float]:
+    return cast(func.extract("epoch", time), Float)
+
+
+def _counted(
+    seconds: ColumnElement[float],
+) -> tuple[ColumnElement[int], ColumnElement[float], ColumnElement[float]]:
+    median, most = (func.percentile_cont(share).within_group(seconds) for share in (0.5, 0.9))
+    return func.count(), median, most
