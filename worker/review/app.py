@@ -23,6 +23,7 @@ from worker.operate.probes import router as probes
 from worker.review.pages.answers import Answers
 from worker.review.pages.desk import DeskPages
 from worker.review.pages.doors import Doors, headers_of
+from worker.review.pages.figures import FigurePages
 from worker.review.pages.office import OfficePages
 from worker.review.pages.reveal import RevealPages
 from worker.review.pages.sign_in import SignInPages
@@ -58,6 +59,7 @@ def make_app(
         app.include_router(RevealPages(reveals, doors).router())
     app.include_router(UploadPages(settings, sessions, pointer, doors).router())
     app.include_router(OfficePages(settings, sessions, wake, doors).router())
+    app.include_router(FigurePages(settings, sessions, doors).router())
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "pages" / "static"))
     answers = Answers(headers_of(settings.review))
     app.middleware("http")(answers.guard)

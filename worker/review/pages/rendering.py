@@ -38,11 +38,13 @@ def _templates() -> Environment:
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
     made.filters["age"] = words
     made.filters["when"] = _when
     made.filters["frame_time"] = _frame_time
     made.filters["clock"] = _clock
+    made.install_null_translations()  # type: ignore[attr-defined]
     made.globals["states"] = [state.value for state in State]
     return made
 
