@@ -95,6 +95,7 @@ def _from_upload(scope: Scope) -> Subquery:
     )
     return (
         select((newest.c.closed_at - func.max(Upload.first_seen_at)).label("spent"))
+        .select_from(newest)
         .join(Upload, Upload.content_id == newest.c.content_id)
         .where(Upload.first_seen_at <= newest.c.opened_at)
         .group_by(newest.c.content_id, newest.c.closed_at)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from worker.review.plots.axis import shown, ticks
+from worker.review.plots import axis, say
 from worker.review.plots.canvas import Canvas, Told
 
 WIDTH, HEIGHT = 560, 220
@@ -26,12 +26,10 @@ class Series:
     values: Sequence[float | None]
 
 
-def columns(
-    told: Told, labels: Sequence[str], series: Sequence[Series], say: Callable[[float], str], most: float = 0
-) -> Markup:
-    """A column for each label, its parts stacked from below in the order of the series. `most`: the axis' least end."""
+def columns(told: Told, labels: Sequence[str], series: Sequence[Series]) -> Markup:
+    """Counts: a column for each label, its parts stacked from below in the order of the series."""
     sums = [sum(each.values[at] or 0 for each in series) for at in range(len(labels))]
-    frame = _Frame(told, labels, ticks(max([most, *sums]), whole=not most), say)
+    frame = _Frame(told, labels, axis.counts(max(sums, default=0)), say.count)
     wide = min(frame.step * 0.72, 44)
     for at, label in enumerate(labels):
         left, base = frame.middle(at) - wide / 2, 0.0
@@ -40,18 +38,16 @@ def columns(
             if value:
                 top, bottom = frame.down(base + value), frame.down(base)
                 tall = max(bottom - top - (_GAP if base else 0), 0.8)
-                words = f"{label}: {each.label} {say(value)}"
+                words = f"{label}: {each.label} {say.count(value)}"
                 frame.canvas.rect(f"fill {each.kind}", (left, top, wide, tall), words)
             base += value
     return frame.canvas.markup()
 
 
-def lines(
-    told: Told, labels: Sequence[str], series: Sequence[Series], say: Callable[[float], str], most: float = 0
-) -> Markup:
-    """A line for each series, with a dot at each value and a gap where there is none."""
+def lines(told: Told, labels: Sequence[str], series: Sequence[Series]) -> Markup:
+    """Seconds: a line for each series, with a dot at each value and a gap where there is none."""
     values = [value for each in series for value in each.values if value is not None]
-    frame = _Frame(told, labels, ticks(max([most, *values])), say)
+    frame = _Frame(told, labels, axis.seconds(max(values, default=0)), say.duration)
     for each in series:
         run: list[tuple[float, float]] = []
         for at, value in enumerate([*each.values, None]):
@@ -64,7 +60,7 @@ def lines(
         for at, value in enumerate(each.values):
             if value is not None:
                 point = frame.middle(at), frame.down(value)
-                words = f"{labels[at]}: {each.label} {say(value)}"
+                words = f"{labels[at]}: {each.label} {say.duration(value)}"
                 frame.canvas.dot(f"fill {each.kind}", point, 2.6 if len(labels) < 45 else 1.6, words)
     return frame.canvas.markup()
 
@@ -73,7 +69,7 @@ class _Frame:
     """The axes: time to the right, round numbers upwards."""
 
     def __init__(
-        self, told: Told, labels: Sequence[str], marks: Sequence[float], say: Callable[[float], str]
+        self, told: Told, labels: Sequence[str], marks: Sequence[float], words: Callable[[float], str]
     ) -> None:
         self.canvas = Canvas(told, WIDTH, HEIGHT)
         self.step = (WIDTH - _LEFT - _RIGHT) / max(len(labels), 1)
@@ -81,8 +77,8 @@ class _Frame:
         for mark in marks:
             height = self.down(mark)
             self.canvas.line("grid" if mark else "base", (_LEFT, height), (WIDTH - _RIGHT, height))
-            self.canvas.text("tick", (_LEFT - 6, height + 4), say(mark), "end")
-        for at in shown(labels, _LABELS):
+            self.canvas.text("tick", (_LEFT - 6, height + 4), words(mark), "end")
+        for at in axis.shown(labels, _LABELS):
             self.canvas.text("tick", (self.middle(at), HEIGHT - 8), labels[at], "middle")
 
     def middle(self, at: int) -> float:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from worker.review.plots.canvas import Canvas, Told
 
 WIDTH, ROW = 560, 28
-_LABEL, _SAID = 168, 96
+_LABEL, _SAID = 150, 112
 """Units for the label on the left and for the words on the right."""
 _BAR = 14
 _DOT = 5
@@ -62,7 +62,7 @@ def intervals(told: Told, rows: Sequence[Interval]) -> Markup:
     """A dot for each share with a line over its interval, on a scale from 0 to 100 %."""
     height = ROW * len(rows)
     canvas = Canvas(told, WIDTH, height + _AXIS)
-    room = WIDTH - _LABEL - _SAID - 12
+    room = WIDTH - _LABEL - _SAID - 6
 
     def across(share: float) -> float:
         return _LABEL + share * room
