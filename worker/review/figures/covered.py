@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
 from worker.operate.health import coverage
-from worker.review.figures.period import Scope
+from worker.review.figures.period import Asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +24,9 @@ class Covered:
     lag_p95_seconds: float | None
 
 
-def covered(session: Session, _scope: Scope) -> Sequence[Covered]:
+def covered(asked: Asked) -> Sequence[Covered]:
     """One row, as `hashwarden coverage` says it."""
-    now = coverage(session)
+    now = coverage(asked.session)
     elsewhere = now.seen - now.scanned - now.unsupported - now.unscannable - now.pending
     return [
         Covered(

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from worker.domain import Verdict
-from worker.review.figures.period import Scope
+from worker.review.figures.period import Asked
 from worker.store.models import DecisionRow
 
 UNDO = "undo"
@@ -34,25 +33,26 @@ class Decisions:
         return sum(getattr(self, verdict) for verdict in Verdict)
 
 
-def decisions(session: Session, scope: Scope) -> Sequence[Decisions]:
+def decisions(asked: Asked) -> Sequence[Decisions]:
     """Every hour or day of the period, the oldest first."""
-    step = scope.period.step_of(DecisionRow.at).label("step")
-    found: Counter[tuple[datetime, str]] = Counter()
-    for begin, kind, verdict, number in session.execute(
-        select(step, DecisionRow.kind, DecisionRow.verdict, func.count())
-        .where(DecisionRow.at >= scope.period.begin)
-        .group_by(step, DecisionRow.kind, DecisionRow.verdict)
-    ):
-        found[begin, UNDO if kind == UNDO else verdict] += number
+    found = asked.once(_found)
     return [
-        Decisions(begin, *(found[begin, what] for what in [*Verdict, UNDO])) for begin in scope.period.begins
+        Decisions(begin, *(found[begin, what] for what in [*Verdict, UNDO])) for begin in asked.period.begins
     ]
 
 
-def decided_in(session: Session, scope: Scope) -> int:
+def decided_in(asked: Asked) -> int:
     """How many decisions were taken in the period."""
-    return session.scalars(
-        select(func.count())
-        .select_from(DecisionRow)
-        .where(DecisionRow.at >= scope.period.begin, DecisionRow.kind == "verdict")
-    ).one()
+    return sum(row.all for row in decisions(asked))
+
+
+def _found(asked: Asked) -> Counter[tuple[datetime, str]]:
+    step = asked.period.step_of(DecisionRow.at).label("step")
+    found: Counter[tuple[datetime, str]] = Counter()
+    for begin, kind, verdict, number in asked.session.execute(
+        select(step, DecisionRow.kind, DecisionRow.verdict, func.count())
+        .where(DecisionRow.at >= asked.period.begin)
+        .group_by(step, DecisionRow.kind, DecisionRow.verdict)
+    ):
+        found[begin, UNDO if kind == UNDO else verdict] += number
+    return found

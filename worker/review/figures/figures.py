@@ -6,14 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from worker.review.figures.covered import Covered, covered
 from worker.review.figures.decisions import Decisions, decisions
 from worker.review.figures.in_time import InTime, InTimeByDeadline, in_time, in_time_by_deadline
 from worker.review.figures.looks import Views, ViewsByPerson, views, views_by_person
 from worker.review.figures.overturns import Overturned, overturns
-from worker.review.figures.period import Scope
+from worker.review.figures.period import Asked
 from worker.review.figures.precision import (
     PrecisionByBank,
     PrecisionByDistance,
@@ -30,7 +28,7 @@ class Figure:
     """One figure: the dataclass of its rows, what reads them, and who may see it."""
 
     row: type[Any]
-    read: Callable[[Session, Scope], Sequence[Any]]
+    read: Callable[[Asked], Sequence[Any]]
     asks: May = May.SEE_FIGURES
 
     @property
@@ -60,6 +58,6 @@ FIGURES = {
 }
 
 
-def read_all(session: Session, scope: Scope, allowed: Callable[[May], bool]) -> dict[str, Sequence[Any]]:
+def read_all(asked: Asked, allowed: Callable[[May], bool]) -> dict[str, Sequence[Any]]:
     """The rows of every figure that is allowed, by name."""
-    return {name: figure.read(session, scope) for name, figure in FIGURES.items() if allowed(figure.asks)}
+    return {name: figure.read(asked) for name, figure in FIGURES.items() if allowed(figure.asks)}

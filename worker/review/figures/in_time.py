@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
-from worker.review.figures.clocks import clock_of, minutes_given
-from worker.review.figures.period import Scope
+from worker.review.figures.clocks import clock_of, time_given
+from worker.review.figures.period import Asked
 from worker.store.models import Review
 
 Key = TypeVar("Key", bound=Hashable)
@@ -38,30 +37,30 @@ class InTimeByDeadline:
     share_in_time: float | None
 
 
-def in_time(session: Session, scope: Scope) -> Sequence[InTime]:
+def in_time(asked: Asked) -> Sequence[InTime]:
     """Every hour or day of the period, the oldest first."""
-    decided, good = _count((row[0], row[2], row[3]) for row in _rows(session, scope))
+    decided, good = _count((row[0], row[2], row[3]) for row in asked.once(_rows))
     return [
         InTime(begin, decided[begin], good[begin], _share(good[begin], decided[begin]))
-        for begin in scope.period.begins
+        for begin in asked.period.begins
     ]
 
 
-def in_time_by_deadline(session: Session, scope: Scope) -> Sequence[InTimeByDeadline]:
+def in_time_by_deadline(asked: Asked) -> Sequence[InTimeByDeadline]:
     """The profiles by which something was decided."""
-    decided, good = _count((clock_of(scope, row[1]), row[2], row[3]) for row in _rows(session, scope))
+    decided, good = _count((clock_of(asked, row[1]), row[2], row[3]) for row in asked.once(_rows))
     return [
         InTimeByDeadline(clock, decided[clock], good[clock], _share(good[clock], decided[clock]))
         for clock in sorted(decided)
     ]
 
 
-def _rows(session: Session, scope: Scope) -> Sequence[tuple[datetime, int, int, int]]:
-    step = scope.period.step_of(Review.closed_at).label("step")
-    given = minutes_given().label("given")
-    found = session.execute(
+def _rows(asked: Asked) -> Sequence[tuple[datetime, timedelta, int, int]]:
+    step = asked.period.step_of(Review.closed_at).label("step")
+    given = time_given().label("given")
+    found = asked.session.execute(
         select(step, given, func.count(), func.count().filter(Review.closed_at <= Review.due_at))
-        .where(Review.state == "decided", Review.closed_at >= scope.period.begin)
+        .where(Review.state == "decided", Review.closed_at >= asked.period.begin)
         .group_by(step, given)
     )
     return [(row[0], row[1], row[2], row[3]) for row in found]

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import case, func, select
-from sqlalchemy.orm import Session
 
 from worker.media.rungs import Rung
 from worker.review.figures.decisions import decided_in
-from worker.review.figures.period import Scope
+from worker.review.figures.period import Asked
 from worker.store.desk import Opinion
 from worker.store.models import DecisionRow
 from worker.store.views import View
@@ -44,10 +43,10 @@ class ViewsByPerson:
     seconds_shown_sharp: float
 
 
-def views(session: Session, scope: Scope) -> Sequence[Views]:
+def views(asked: Asked) -> Sequence[Views]:
     """The rungs from the lowest on."""
-    decided = decided_in(session, scope)
-    looks = _looks(session, scope)
+    decided = decided_in(asked)
+    looks = asked.once(_looks)
     made = []
     for rung in RUNGS:
         number = sum(found[0] for key, found in looks.items() if key[1] == rung)
@@ -56,10 +55,10 @@ def views(session: Session, scope: Scope) -> Sequence[Views]:
     return made
 
 
-def views_by_person(session: Session, scope: Scope) -> Sequence[ViewsByPerson]:
+def views_by_person(asked: Asked) -> Sequence[ViewsByPerson]:
     """Everybody who looked or gave a verdict, by pseudonym and never by number: nobody is ranked."""
-    looks = _looks(session, scope)
-    verdicts = _verdicts(session, scope)
+    looks = asked.once(_looks)
+    verdicts = _verdicts(asked)
     made = []
     for actor in sorted({key[0] for key in looks} | set(verdicts)):
         mine = {rung: looks.get((actor, rung), (0, 0.0)) for rung in RUNGS}
@@ -80,26 +79,26 @@ def views_by_person(session: Session, scope: Scope) -> Sequence[ViewsByPerson]:
     return made
 
 
-def _looks(session: Session, scope: Scope) -> dict[tuple[str, int], tuple[int, float]]:
+def _looks(asked: Asked) -> dict[tuple[str, int], tuple[int, float]]:
     """Looks and their seconds by actor and rung."""
-    untold = case(*((View.rung == rung, seconds) for rung, seconds in scope.shown.items()), else_=0.0)
+    untold = case(*((View.rung == rung, seconds) for rung, seconds in asked.shown.items()), else_=0.0)
     seconds = func.sum(func.coalesce(View.seconds, untold))
-    rows = session.execute(
+    rows = asked.session.execute(
         select(View.actor, View.rung, func.count(), seconds)
-        .where(View.at >= scope.period.begin)
+        .where(View.at >= asked.period.begin)
         .group_by(View.actor, View.rung)
     )
     return {(actor, rung): (number, float(shown)) for actor, rung, number, shown in rows}
 
 
-def _verdicts(session: Session, scope: Scope) -> Counter[str]:
+def _verdicts(asked: Asked) -> Counter[str]:
     given: Counter[str] = Counter()
     enacted = select(DecisionRow.actor, func.count()).where(
-        DecisionRow.at >= scope.period.begin, DecisionRow.kind == "verdict"
+        DecisionRow.at >= asked.period.begin, DecisionRow.kind == "verdict"
     )
-    opinions = select(Opinion.actor, func.count()).where(Opinion.at >= scope.period.begin)
+    opinions = select(Opinion.actor, func.count()).where(Opinion.at >= asked.period.begin)
     for query in (enacted.group_by(DecisionRow.actor), opinions.group_by(Opinion.actor)):
-        for actor, number in session.execute(query):
+        for actor, number in asked.session.execute(query):
             given[actor] += number
     return given
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select, true
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
 
 from worker.review.figures.decisions import UNDO, decided_in
-from worker.review.figures.period import Scope
+from worker.review.figures.period import Asked
 from worker.review.figures.wilson import wilson
 from worker.store.appeal_rows import Appeal
 from worker.store.desk import Opinion
@@ -30,12 +30,12 @@ class Overturned:
     high: float | None
 
 
-def overturns(session: Session, scope: Scope) -> Sequence[Overturned]:
+def overturns(asked: Asked) -> Sequence[Overturned]:
     """Three rows: their counts are of different things, and are never added up."""
-    agreed, disagreed = _second_persons(session, scope)
-    upheld, overturned = _appeals(session, scope)
+    agreed, disagreed = _second_persons(asked)
+    upheld, overturned = _appeals(asked)
     return [
-        _row("undone_by_another", decided_in(session, scope), _undone_by_another(session, scope)),
+        _row("undone_by_another", decided_in(asked), _undone_by_another(asked)),
         _row("overturned_on_appeal", upheld + overturned, overturned),
         _row("second_person_disagreed", agreed + disagreed, disagreed),
     ]
@@ -46,7 +46,7 @@ def _row(how: str, judged: int, overturned: int) -> Overturned:
     return Overturned(how, judged, overturned, share.share, share.low, share.high)
 
 
-def _undone_by_another(session: Session, scope: Scope) -> int:
+def _undone_by_another(asked: Asked) -> int:
     """Decisions of the period that somebody else undid."""
     undo, decided = aliased(DecisionRow), aliased(DecisionRow)
     # Only the decision that counts can be undone: it is the newest before the undo.
@@ -57,14 +57,14 @@ def _undone_by_another(session: Session, scope: Scope) -> int:
         .limit(1)
         .lateral()
     )
-    return session.scalars(
+    return asked.session.scalars(
         select(func.count())
         .select_from(undo)
         .join(undone, true())
         .where(
-            undo.at >= scope.period.begin,
+            undo.at >= asked.period.begin,
             undo.kind == UNDO,
-            undone.c.at >= scope.period.begin,
+            undone.c.at >= asked.period.begin,
             _bare(undone.c.actor) != _bare(undo.actor),
         )
     ).one()
@@ -75,17 +75,17 @@ def _bare(actor: SQLCoreOperations[str]) -> ColumnElement[str]:
     return func.regexp_replace(actor, "^operator:", "")
 
 
-def _appeals(session: Session, scope: Scope) -> tuple[int, int]:
+def _appeals(asked: Asked) -> tuple[int, int]:
     """Appeals that were decided in the period: upheld and overturned."""
-    row = session.execute(
+    row = asked.session.execute(
         select(
             func.count().filter(Appeal.state == "upheld"), func.count().filter(Appeal.state == "overturned")
-        ).where(Appeal.decided_at >= scope.period.begin)
+        ).where(Appeal.decided_at >= asked.period.begin)
     ).one()
     return row[0], row[1]
 
 
-def _second_persons(session: Session, scope: Scope) -> tuple[int, int]:
+def _second_persons(asked: Asked) -> tuple[int, int]:
     """Second verdicts of the period that agreed with the first and that did not.
 
     One that disagrees is an opinion, the second of its review; one that agrees is the decision itself.
@@ -105,10 +105,10 @@ def _second_persons(session: Session, scope: Scope) -> tuple[int, int]:
         .where(Opinion.stands.is_(True), counts)
         .subquery()
     )
-    begin = literal(scope.period.begin)
+    begin = literal(asked.period.begin)
     by_opinion = and_(given.c.place == 2, given.c.at >= begin)
     by_decision = and_(given.c.number == 1, DecisionRow.at >= begin)
-    row = session.execute(
+    row = asked.session.execute(
         select(
             func.count().filter(and_(by_decision, DecisionRow.verdict == given.c.verdict)),
             func.count().filter(or_(by_opinion, and_(by_decision, DecisionRow.verdict != given.c.verdict))),

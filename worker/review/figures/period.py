@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, DateTime, cast, func, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import SQLCoreOperations
+
+T = TypeVar("T")
 
 
 class Days(IntEnum):
@@ -34,25 +36,36 @@ class Period:
         return self.begins[0]
 
     @property
-    def step(self) -> str:
-        return "hour" if self.days is Days.ONE else "day"
+    def step(self) -> timedelta:
+        return timedelta(hours=1) if self.days is Days.ONE else timedelta(days=1)
 
     def step_of(self, moment: SQLCoreOperations[Any]) -> ColumnElement[datetime]:
         """SQL: the begin of the hour or day that a time lies in."""
-        return cast(func.date_trunc(self.step, moment, "UTC"), DateTime(timezone=True))
+        return cast(func.date_bin(self.step, moment, self.begin), DateTime(timezone=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What figures are asked for.
+class Asked:
+    """What figures are asked for, and of which database.
 
     `clocks`: hours of the deadline profiles by name. `shown`: by rung, the seconds that a look counts for that never
     told its own.
     """
 
-    period: Period
-    clocks: Mapping[str, float]
-    shown: Mapping[int, float]
+    def __init__(
+        self, session: Session, period: Period, clocks: Mapping[str, float], shown: Mapping[int, float]
+    ) -> None:
+        self.session = session
+        self.period = period
+        self.clocks = clocks
+        self.shown = shown
+        self._known: dict[Callable[[Asked], Any], Any] = {}
+
+    def once(self, read: Callable[[Asked], T]) -> T:
+        """What `read` finds; what several figures are made of is read once."""
+        if read not in self._known:
+            self._known[read] = read(self)
+        found: T = self._known[read]
+        return found
 
 
 def period_until_now(session: Session, days: Days) -> Period:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, select
-from sqlalchemy.orm import Session
 
 from bank_sync.signals import VIDEO_MD5
 from worker.domain import Effect, Verdict
-from worker.review.figures.period import Scope
+from worker.review.figures.period import Asked
 from worker.review.figures.wilson import wilson
 from worker.store.models import MatchRow, Review
 
@@ -58,24 +57,28 @@ class PrecisionByDistance:
     high: float | None
 
 
-def precision_by_bank(session: Session, scope: Scope) -> Sequence[PrecisionByBank]:
+def precision_by_bank(asked: Asked) -> Sequence[PrecisionByBank]:
     """The banks of which something was decided."""
-    rows = session.execute(
-        select(MatchRow.bank, Review.verdict, func.count(Review.id.distinct()))
-        .join(Review, Review.content_id == MatchRow.content_id)
-        .where(*_decided(scope), MatchRow.effect != Effect.SHADOW)
-        .group_by(MatchRow.bank, Review.verdict)
+    matched = (
+        select(Review.id, MatchRow.bank, Review.verdict)
+        .join(MatchRow, MatchRow.content_id == Review.content_id)
+        .where(*_decided(asked), MatchRow.effect != Effect.SHADOW)
+        .distinct()
+        .subquery()
+    )
+    rows = asked.session.execute(
+        select(matched.c.bank, matched.c.verdict, func.count()).group_by(matched.c.bank, matched.c.verdict)
     )
     found = _by_key(rows)
     return [PrecisionByBank(bank, *_precision(found[bank])) for bank in sorted(found)]
 
 
-def precision_by_distance(session: Session, scope: Scope) -> Sequence[PrecisionByDistance]:
+def precision_by_distance(asked: Asked) -> Sequence[PrecisionByDistance]:
     """Every band, the nearest first; the last one only where something lies in it."""
     band = _band().label("band")
-    rows = session.execute(
+    rows = asked.session.execute(
         select(band, Review.verdict, func.count())
-        .where(*_decided(scope), Review.nearest < NO_MATCH)
+        .where(*_decided(asked), Review.nearest < NO_MATCH)
         .group_by(band, Review.verdict)
     )
     found = _by_key(rows)
@@ -83,8 +86,8 @@ def precision_by_distance(session: Session, scope: Scope) -> Sequence[PrecisionB
     return [PrecisionByDistance(name, *_precision(found.get(name, Counter()))) for name in bands]
 
 
-def _decided(scope: Scope) -> tuple[ColumnElement[bool], ...]:
-    return Review.state == "decided", Review.closed_at >= scope.period.begin
+def _decided(asked: Asked) -> tuple[ColumnElement[bool], ...]:
+    return Review.state == "decided", Review.closed_at >= asked.period.begin
 
 
 def _band() -> ColumnElement[str]:

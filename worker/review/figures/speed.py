@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Subquery, cast, exists, func, select, union_all
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Float, Subquery, cast, exists, func, select, tuple_, union_all
 from sqlalchemy.sql.elements import SQLCoreOperations
 
-from worker.review.figures.period import Scope
+from worker.review.figures.period import Asked
 from worker.store.appeal_rows import Appeal
 from worker.store.desk import Opinion
 from worker.store.models import DecisionRow, Review, Upload
@@ -43,34 +42,36 @@ class TimeToDecision:
     p90_seconds: float | None
 
 
-def decision_time(session: Session, scope: Scope) -> Sequence[DecisionTime]:
+def decision_time(asked: Asked) -> Sequence[DecisionTime]:
     """Every hour or day of the period, the oldest first."""
-    given = _verdicts(scope)
-    step = scope.period.step_of(given.c.at).label("step")
-    found = {
-        row[0]: row[1:]
-        for row in session.execute(
-            select(step, *_counted(_seconds(given.c.at - given.c.claimed_at))).group_by(step)
-        )
-    }
-    return [DecisionTime(begin, *found.get(begin, (0, None, None))) for begin in scope.period.begins]
+    found = asked.once(_from_claim)
+    return [DecisionTime(begin, *found.get(begin, (0, None, None))) for begin in asked.period.begins]
 
 
-def time_to_decision(session: Session, scope: Scope) -> Sequence[TimeToDecision]:
+def time_to_decision(asked: Asked) -> Sequence[TimeToDecision]:
     """Three rows."""
-    given, uploaded = _verdicts(scope), _from_upload(scope)
     opened = _seconds(Review.closed_at - Review.opened_at)
-    asked = {
-        "claim_to_verdict": select(*_counted(_seconds(given.c.at - given.c.claimed_at))),
-        "opening_to_decision": select(*_counted(opened)).where(*_decided(scope)),
-        "upload_to_decision": select(*_counted(_seconds(uploaded.c.spent))),
-    }
-    return [TimeToDecision(of, *session.execute(query).one()) for of, query in asked.items()]
+    from_opening = select(*_counted(opened)).where(*_decided(asked))
+    from_upload = select(*_counted(_seconds(_from_upload(asked).c.spent)))
+    return [
+        TimeToDecision("claim_to_verdict", *asked.once(_from_claim)[None]),
+        TimeToDecision("opening_to_decision", *asked.session.execute(from_opening).one()),
+        TimeToDecision("upload_to_decision", *asked.session.execute(from_upload).one()),
+    ]
 
 
-def _verdicts(scope: Scope) -> Subquery:
+def _from_claim(asked: Asked) -> dict[datetime | None, tuple[int, float | None, float | None]]:
+    """Verdicts with the median and the ninth decile of their seconds, by hour or day; None: of the whole period."""
+    given = _verdicts(asked)
+    step = asked.period.step_of(given.c.at).label("step")
+    counted = _counted(_seconds(given.c.at - given.c.claimed_at))
+    rows = asked.session.execute(select(step, *counted).group_by(func.grouping_sets(tuple_(step), tuple_())))
+    return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+
+def _verdicts(asked: Asked) -> Subquery:
     """Verdicts by a claim, whether they were enacted or wait for another person, those taken back too."""
-    begin = scope.period.begin
+    begin = asked.period.begin
     enacted = select(DecisionRow.at, DecisionRow.claimed_at).where(
         DecisionRow.at >= begin, DecisionRow.claimed_at.is_not(None)
     )
@@ -80,7 +81,7 @@ def _verdicts(scope: Scope) -> Subquery:
     return union_all(enacted, opinions).subquery()
 
 
-def _from_upload(scope: Scope) -> Subquery:
+def _from_upload(asked: Asked) -> Subquery:
     """Of each review the newest upload that was seen when it opened.
 
     Left out is what did not begin with an upload: hunts in the past, appeals, and what an appeal put in doubt.
@@ -88,7 +89,7 @@ def _from_upload(scope: Scope) -> Subquery:
     appealed = exists().where(Appeal.outcome_id == Review.decision_id)
     newest = (
         select(Review.content_id, Review.opened_at, Review.closed_at)
-        .where(*_decided(scope), Review.retro.is_(False), Review.cause != "reopened", ~appealed)
+        .where(*_decided(asked), Review.retro.is_(False), Review.cause != "reopened", ~appealed)
         .order_by(Review.closed_at.desc())
         .limit(SAMPLE)
         .subquery()
@@ -103,8 +104,8 @@ def _from_upload(scope: Scope) -> Subquery:
     )
 
 
-def _decided(scope: Scope) -> tuple[ColumnElement[bool], ...]:
-    return Review.state == "decided", Review.closed_at >= scope.period.begin
+def _decided(asked: Asked) -> tuple[ColumnElement[bool], ...]:
+    return Review.state == "decided", Review.closed_at >= asked.period.begin
 
 
 def _seconds(time: SQLCoreOperations[Any]) -> ColumnElement[float]:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, case, exists, func, select
-from sqlalchemy.orm import Session
 
 from worker.operate.health import seconds_since
-from worker.review.figures.clocks import clock_of, minutes_given
-from worker.review.figures.period import Scope
+from worker.review.figures.clocks import clock_of, time_given
+from worker.review.figures.period import Asked
 from worker.store.desk import ClaimRow, Stage
 from worker.store.models import MatchRow, Review
 
@@ -59,11 +58,11 @@ class DuePart:
     waiting: int
 
 
-def waiting(session: Session, _scope: Scope) -> Sequence[Waiting]:
+def waiting(asked: Asked) -> Sequence[Waiting]:
     """One row."""
     late = Review.due_at < func.clock_timestamp()
     held = exists().where(ClaimRow.review_id == Review.id, ClaimRow.lease_until > func.clock_timestamp())
-    row = session.execute(
+    row = asked.session.execute(
         select(
             func.count(),
             func.count().filter(held),
@@ -75,22 +74,22 @@ def waiting(session: Session, _scope: Scope) -> Sequence[Waiting]:
     return [Waiting(*row)]
 
 
-def waiting_parts(session: Session, scope: Scope) -> Sequence[WaitingPart]:
+def waiting_parts(asked: Asked) -> Sequence[WaitingPart]:
     """By age and stage every part there is, by bank and deadline those in which something waits."""
     age = _bucket(seconds_since(Review.opened_at) / 3600, AGES).label("age")
     late = func.count().filter(Review.due_at < func.clock_timestamp())
-    given = minutes_given().label("given")
+    given = time_given().label("given")
     all_of: Counter[tuple[str, str]] = Counter()
     overdue: Counter[tuple[str, str]] = Counter()
-    for row in session.execute(
+    for row in asked.session.execute(
         select(age, Review.stage, given, func.count().label("waiting"), late.label("overdue"))
         .where(Review.state == "open")
         .group_by(age, Review.stage, given)
     ):
-        for key in (("age", row.age), ("stage", row.stage), ("deadline", clock_of(scope, row.given))):
+        for key in (("age", row.age), ("stage", row.stage), ("deadline", clock_of(asked, row.given))):
             all_of[key] += row.waiting
             overdue[key] += row.overdue
-    banks = session.execute(
+    banks = asked.session.execute(
         select(
             MatchRow.bank,
             func.count(Review.id.distinct()),
@@ -108,11 +107,11 @@ def waiting_parts(session: Session, scope: Scope) -> Sequence[WaitingPart]:
     return [WaitingPart(*key, all_of[key], overdue[key]) for key in keys]
 
 
-def due(session: Session, _scope: Scope) -> Sequence[DuePart]:
+def due(asked: Asked) -> Sequence[DuePart]:
     """Every part, the most urgent first."""
     left = _bucket(-seconds_since(Review.due_at) / 3600, DUE).label("left")
     found = dict(
-        session.execute(select(left, func.count()).where(Review.state == "open").group_by(left)).all()
+        asked.session.execute(select(left, func.count()).where(Review.state == "open").group_by(left)).all()
     )
     return [DuePart(part, found.get(part, 0)) for part in DUE]
 

@@ -14,7 +14,7 @@ from worker.domain import Verdict
 from worker.review.figures.csv_text import cell, csv_text
 from worker.review.figures.figures import FIGURES, read_all
 from worker.review.figures.headlines import headlines
-from worker.review.figures.period import Days, Period, Scope, period_until_now
+from worker.review.figures.period import Asked, Days, Period, period_until_now
 from worker.review.figures.wilson import FEW
 from worker.review.pages.doors import Asks, Doors, of_visitor
 from worker.review.pages.rendering import render
@@ -45,8 +45,8 @@ class FigurePages:
     def figures(self, request: Request, days: Days = Days.MONTH) -> str:
         may = request.state.visitor.may
         with self._sessions() as session:
-            scope = self._scope(session, days)
-            rows = read_all(session, scope, may)
+            asked = self._asked(session, days)
+            rows = read_all(asked, may)
         sheets = {
             name: (figure.columns, [[cell(value) for value in figure.cells(row)] for row in rows[name]])
             for name, figure in FIGURES.items()
@@ -55,9 +55,9 @@ class FigurePages:
         return render(
             "figures.html",
             **of_visitor(request),
-            period=scope.period,
+            period=asked.period,
             periods=[int(each) for each in Days],
-            labels=[_label(scope.period, begin) for begin in scope.period.begins],
+            labels=[_label(asked.period, begin) for begin in asked.period.begins],
             rows=rows,
             sheets=sheets,
             head=headlines(rows),
@@ -80,18 +80,18 @@ class FigurePages:
             raise HTTPException(404, "There is no figure of this name. The page of figures links to each.")
         Asks(figure.asks)(request)
         with self._sessions() as session:
-            rows = figure.read(session, self._scope(session, days))
+            rows = figure.read(self._asked(session, days))
         return Response(
             csv_text(figure.columns, map(figure.cells, rows)),
             media_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": f'attachment; filename="hashwarden-{name}-{int(days)}-days.csv"'},
         )
 
-    def _scope(self, session: Session, days: Days) -> Scope:
+    def _asked(self, session: Session, days: Days) -> Asked:
         # One moment for all figures of a page, so that they agree with each other.
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         shown = {int(rung): seconds for rung, seconds in SHOWN_SECONDS.items()}
-        return Scope(period_until_now(session, days), self._clocks, shown)
+        return Asked(session, period_until_now(session, days), self._clocks, shown)
 
 
 def _label(period: Period, begin: datetime) -> str:
