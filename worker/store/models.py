@@ -214,6 +214,7 @@ class Review(Base):
             "id",
             postgresql_where=text("state = 'open'"),
         ),
+        Index("ix_reviews_closed_at", "closed_at", postgresql_where=text("state = 'decided'")),
     )
 
     id: Mapped[int] = _id()
@@ -251,7 +252,7 @@ class DecisionRow(Base):
     """One verdict of one person on one content, or its undo. Append-only; the newest one counts."""
 
     __tablename__ = "decisions"
-    __table_args__ = (Index("ix_decisions_content_id", "content_id", "id"),)
+    __table_args__ = (Index("ix_decisions_content_id", "content_id", "id"), Index("ix_decisions_at", "at"))
 
     id: Mapped[int] = _id()
     content_id: Mapped[int] = mapped_column(ForeignKey("contents.id"))
