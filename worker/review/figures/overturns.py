@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select, true
+from sqlalchemy import ColumnElement, exists, func, or_, select, true
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.elements import SQLCoreOperations
 
@@ -90,30 +90,35 @@ def _second_persons(asked: Asked) -> tuple[int, int]:
 
     One that disagrees is an opinion, the second of its review; one that agrees is the decision itself.
     """
-    counts = or_(Opinion.decision_id.is_not(None), Opinion.at >= Review.opened_at)
-    place = func.row_number().over(partition_by=(Opinion.review_id, Opinion.decision_id), order_by=Opinion.id)
-    number = func.count().over(partition_by=(Opinion.review_id, Opinion.decision_id))
-    given = (
-        select(
-            Opinion.verdict,
-            Opinion.at,
-            Opinion.decision_id,
-            place.label("place"),
-            number.label("number"),
+    first, other = aliased(Opinion), aliased(Opinion)
+    opened = select(Review.opened_at).where(Review.id == first.review_id).scalar_subquery()
+    differing = (
+        select(func.count())
+        .select_from(Opinion)
+        .where(
+            Opinion.at >= asked.period.begin,
+            Opinion.stands.is_(True),
+            exists().where(
+                first.review_id == Opinion.review_id,
+                first.id < Opinion.id,
+                first.stands.is_(True),
+                first.decision_id.is_not_distinct_from(Opinion.decision_id),
+                # One of an earlier opening counts no more.
+                or_(first.decision_id.is_not(None), first.at >= opened),
+            ),
         )
-        .join(Review, Review.id == Opinion.review_id)
-        .where(Opinion.stands.is_(True), counts)
-        .subquery()
     )
-    begin = literal(asked.period.begin)
-    by_opinion = and_(given.c.place == 2, given.c.at >= begin)
-    by_decision = and_(given.c.number == 1, DecisionRow.at >= begin)
-    row = asked.session.execute(
-        select(
-            func.count().filter(and_(by_decision, DecisionRow.verdict == given.c.verdict)),
-            func.count().filter(or_(by_opinion, and_(by_decision, DecisionRow.verdict != given.c.verdict))),
-        )
-        .select_from(given)
-        .outerjoin(DecisionRow, DecisionRow.id == given.c.decision_id)
+    alone = ~exists().where(
+        other.review_id == Opinion.review_id,
+        other.decision_id == Opinion.decision_id,
+        other.id != Opinion.id,
+        other.stands.is_(True),
+    )
+    same = DecisionRow.verdict == Opinion.verdict
+    enacted = asked.session.execute(
+        select(func.count().filter(same), func.count().filter(~same))
+        .select_from(Opinion)
+        .join(DecisionRow, DecisionRow.id == Opinion.decision_id)
+        .where(DecisionRow.at >= asked.period.begin, Opinion.stands.is_(True), alone)
     ).one()
-    return row[0], row[1]
+    return enacted[0], enacted[1] + asked.session.scalars(differing).one()

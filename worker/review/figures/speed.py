@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Subquery, cast, exists, func, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Float, Select, Subquery, cast, exists, func, select, tuple_, union_all
 from sqlalchemy.sql.elements import SQLCoreOperations
 
 from worker.review.figures.period import Asked
@@ -15,8 +15,8 @@ from worker.store.appeal_rows import Appeal
 from worker.store.desk import Opinion
 from worker.store.models import DecisionRow, Review, Upload
 
-SAMPLE = 2_000
-"""Reviews that the time from the upload is taken of: the ones that were decided last."""
+SAMPLE = 5_000
+"""Reviews that the times from the opening and from the upload are taken of: those of the period decided last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ def decision_time(asked: Asked) -> Sequence[DecisionTime]:
 
 def time_to_decision(asked: Asked) -> Sequence[TimeToDecision]:
     """Three rows."""
-    opened = _seconds(Review.closed_at - Review.opened_at)
-    from_opening = select(*_counted(opened)).where(*_decided(asked))
+    newest = _newest(asked).subquery()
+    from_opening = select(*_counted(_seconds(newest.c.closed_at - newest.c.opened_at)))
     from_upload = select(*_counted(_seconds(_from_upload(asked).c.spent)))
     return [
         TimeToDecision("claim_to_verdict", *asked.once(_from_claim)[None]),
@@ -87,13 +87,8 @@ def _from_upload(asked: Asked) -> Subquery:
     Left out is what did not begin with an upload: hunts in the past, appeals, and what an appeal put in doubt.
     """
     appealed = exists().where(Appeal.outcome_id == Review.decision_id)
-    newest = (
-        select(Review.content_id, Review.opened_at, Review.closed_at)
-        .where(*_decided(asked), Review.retro.is_(False), Review.cause != "reopened", ~appealed)
-        .order_by(Review.closed_at.desc())
-        .limit(SAMPLE)
-        .subquery()
-    )
+    begun = (Review.retro.is_(False), Review.cause != "reopened", ~appealed)
+    newest = _newest(asked).where(*begun).subquery()
     return (
         select((newest.c.closed_at - func.max(Upload.first_seen_at)).label("spent"))
         .select_from(newest)
@@ -104,8 +99,13 @@ def _from_upload(asked: Asked) -> Subquery:
     )
 
 
-def _decided(asked: Asked) -> tuple[ColumnElement[bool], ...]:
-    return Review.state == "decided", Review.closed_at >= asked.period.begin
+def _newest(asked: Asked) -> Select[tuple[int, datetime, datetime | None]]:
+    return (
+        select(Review.content_id, Review.opened_at, Review.closed_at)
+        .where(Review.state == "decided", Review.closed_at >= asked.period.begin)
+        .order_by(Review.closed_at.desc())
+        .limit(SAMPLE)
+    )
 
 
 def _seconds(time: SQLCoreOperations[Any]) -> ColumnElement[float]:
