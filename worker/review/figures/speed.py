@@ -99,7 +99,7 @@ def _from_upload(asked: Asked) -> Subquery:
     )
 
 
-def _newest(asked: Asked) -> Select[tuple[int, datetime, datetime | None]]:
+def _newest(asked: Asked) -> Select[int, datetime, datetime | None]:
     return (
         select(Review.content_id, Review.opened_at, Review.closed_at)
         .where(Review.state == "decided", Review.closed_at >= asked.period.begin)
