@@ -250,6 +250,8 @@ WHO = {
     May.PROPOSE: set(Role) - {Role.AUDITOR, Role.PLATFORM},
     May.APPROVE: {Role.LEAD, Role.ADMIN},
     May.SEE_AUDIT: {Role.LEAD, Role.AUDITOR, Role.ADMIN},
+    May.SEE_FIGURES: {Role.LEAD, Role.AUDITOR, Role.ADMIN},
+    May.SEE_EACH_PERSON: {Role.LEAD},
     May.MANAGE_PEOPLE: {Role.ADMIN},
 }
 
@@ -274,6 +276,8 @@ ROUTES = {
     ("POST", "/proposals"): May.PROPOSE,
     ("POST", "/proposals/{proposal_id}/approve"): May.APPROVE,
     ("POST", "/proposals/{proposal_id}/reject"): May.PROPOSE,
+    ("GET", "/figures"): May.SEE_FIGURES,
+    ("GET", "/figures/{name}.csv"): May.SEE_FIGURES,
     ("GET", "/audit"): May.SEE_AUDIT,
     ("GET", "/people"): May.MANAGE_PEOPLE,
     ("POST", "/people/sessions/{session_id}/end"): May.MANAGE_PEOPLE,

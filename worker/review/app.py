@@ -24,6 +24,7 @@ from worker.review.languages import Languages
 from worker.review.pages.answers import Answers
 from worker.review.pages.desk import DeskPages
 from worker.review.pages.doors import Doors, headers_of
+from worker.review.pages.figures import FigurePages
 from worker.review.pages.office import OfficePages
 from worker.review.pages.reveal import RevealPages
 from worker.review.pages.sign_in import SignInPages
@@ -60,6 +61,7 @@ def make_app(
     app.include_router(UploadPages(settings, sessions, pointer, doors).router())
     app.include_router(OfficePages(settings, sessions, wake, doors).router())
     app.router.routes.append(ApiMount(make_api(settings, sessions, pointer, desk, wake, reveals)))
+    app.include_router(FigurePages(settings, sessions, doors).router())
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "pages" / "static"))
     answers = Answers(headers_of(settings.review), languages or Languages(settings.review.language))
     app.middleware("http")(answers.guard)

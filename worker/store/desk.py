@@ -80,6 +80,8 @@ class Opinion(Base):
     reason: Mapped[str] = mapped_column(Text, default="", server_default="")
     at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.clock_timestamp())
     request_id: Mapped[str] = mapped_column(Text, unique=True)
+    claimed_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """Since when who gave it had the review in hand; as that of a decision."""
     stands: Mapped[bool] = mapped_column(default=True, server_default="true")
     """False once who gave it took it back."""
     decision_id: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))

@@ -214,6 +214,7 @@ class Review(Base):
             "id",
             postgresql_where=text("state = 'open'"),
         ),
+        Index("ix_reviews_closed_at", "closed_at", postgresql_where=text("state = 'decided'")),
     )
 
     id: Mapped[int] = _id()
@@ -251,7 +252,7 @@ class DecisionRow(Base):
     """One verdict of one person on one content, or its undo. Append-only; the newest one counts."""
 
     __tablename__ = "decisions"
-    __table_args__ = (Index("ix_decisions_content_id", "content_id", "id"),)
+    __table_args__ = (Index("ix_decisions_content_id", "content_id", "id"), Index("ix_decisions_at", "at"))
 
     id: Mapped[int] = _id()
     content_id: Mapped[int] = mapped_column(ForeignKey("contents.id"))
@@ -261,6 +262,8 @@ class DecisionRow(Base):
     at: Mapped[datetime] = _now()
     request_id: Mapped[str] = mapped_column(Text, unique=True)
     """Given by the caller: the same request decides once, however often it is sent."""
+    claimed_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    """Since when who decided had it in hand; NULL without a claim, and for what was decided along with another."""
     kind: Mapped[str] = mapped_column(Text, default="verdict", server_default="verdict")
     """verdict, or undo: then `verdict` is what counts again, '' for none."""
 

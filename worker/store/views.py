@@ -30,7 +30,11 @@ class View(Base):
     """One look of one person at one content, written before the picture is sent."""
 
     __tablename__ = "views"
-    __table_args__ = (Index("ix_views_actor", "actor", "at"), Index("ix_views_content_id", "content_id"))
+    __table_args__ = (
+        Index("ix_views_actor", "actor", "at"),
+        Index("ix_views_content_id", "content_id"),
+        Index("ix_views_at", "at"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.clock_timestamp())

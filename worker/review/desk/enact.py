@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -73,11 +73,17 @@ def enact(
     actor: str,
     request_id: str,
     reason: str,
+    claimed_at: datetime | None = None,
 ) -> Enacted:
     """Takes the decision. What it changed goes into `decision_effects`, for its undo."""
     before = contents.standing_decision(session, content.id)
     decision = DecisionRow(
-        content_id=content.id, verdict=verdict, actor=actor, reason=reason, request_id=request_id
+        content_id=content.id,
+        verdict=verdict,
+        actor=actor,
+        reason=reason,
+        request_id=request_id,
+        claimed_at=claimed_at,
     )
     session.add(decision)
     session.flush()

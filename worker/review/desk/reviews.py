@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
@@ -340,6 +341,7 @@ def _one(
     stage = Stage(review.stage) if review.state == "open" else Stage.FIRST
     opinions = opinions_on(session, review) if review.state == "open" else ()
     first = Verdict(opinions[0].verdict) if opinions else None
+    claimed_at = _claimed_at(session, review, said) if lead else None
     after = next_stage(stage, first, said.verdict, needs=needs)
     if after is not None:
         session.add(
@@ -349,6 +351,7 @@ def _one(
                 verdict=said.verdict,
                 reason=said.reason,
                 request_id=request_id,
+                claimed_at=claimed_at,
             )
         )
         if review.state != "open":
@@ -367,12 +370,21 @@ def _one(
         actor=said.actor,
         request_id=request_id,
         reason=said.reason,
+        claimed_at=claimed_at,
     )
     ids = [opinion.id for opinion in opinions]
     session.execute(update(Opinion).where(Opinion.id.in_(ids)).values(decision_id=done.decision.id))
     if stage is Stage.APPEAL:
         appeals.conclude(session, review, done.decision, said.verdict)
     return Decided(done.decision.id, said.verdict, moved=done.moved, kept=done.kept)
+
+
+def _claimed_at(session: Session, review: Review, said: _Said) -> datetime | None:
+    """Since when this person has the review in hand by the claim that they decide by."""
+    row = session.get(ClaimRow, review.id)
+    if row is None or said.claim is None or (row.token, row.actor) != (said.claim, said.actor):
+        return None
+    return row.claimed_at
 
 
 _NAMED = {"name": _("name"), "request id": _("request id"), "reason": _("reason")}

@@ -26,6 +26,10 @@ class May(StrEnum):
     PROPOSE = "propose"
     APPROVE = "approve"
     SEE_AUDIT = "see_audit"
+    SEE_FIGURES = "see_figures"
+    """How fast and how well is decided, in counts."""
+    SEE_EACH_PERSON = "see_each_person"
+    """Of the figures, those of each person by pseudonym."""
     MANAGE_PEOPLE = "manage_people"
     """Also: see which pseudonym is whose."""
 
@@ -44,10 +48,14 @@ ALLOWED: dict[Role, frozenset[May]] = {
     Role.REVIEWER: frozenset(_REVIEWS),
     Role.ADJUDICATOR: frozenset(_REVIEWS),
     Role.MINOR_SAFETY: frozenset(_REVIEWS | {May.SEE_MINORS}),
-    Role.LEAD: frozenset(_REVIEWS | {May.UNDO_OTHERS, May.APPROVE, May.SEE_AUDIT}),
+    Role.LEAD: frozenset(
+        _REVIEWS | {May.UNDO_OTHERS, May.APPROVE, May.SEE_AUDIT, May.SEE_FIGURES, May.SEE_EACH_PERSON}
+    ),
     # Sees what was done, and none of what it was done to.
-    Role.AUDITOR: frozenset({May.SEE_PROPOSALS, May.SEE_AUDIT}),
-    Role.ADMIN: frozenset({May.MANAGE_PEOPLE, May.SEE_PROPOSALS, May.PROPOSE, May.APPROVE, May.SEE_AUDIT}),
+    Role.AUDITOR: frozenset({May.SEE_PROPOSALS, May.SEE_AUDIT, May.SEE_FIGURES}),
+    Role.ADMIN: frozenset(
+        {May.MANAGE_PEOPLE, May.SEE_PROPOSALS, May.PROPOSE, May.APPROVE, May.SEE_AUDIT, May.SEE_FIGURES}
+    ),
     # The platform knows its uploads; of what reviewers see and do it is told by webhooks.
     Role.PLATFORM: frozenset({May.APPEAL}),
 }
