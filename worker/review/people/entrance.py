@@ -46,7 +46,8 @@ def make_link(session: Session, person: Person, minutes: float, *, actor: str) -
     """A token that lets this person in once. Raises PeopleError for somebody who is disabled."""
     if person.disabled:
         raise PeopleError(
-            f"{person.pseudonym} is disabled.", next_step="`hashwarden people enable` lets them in again."
+            _("%(person)s is disabled.", person=person.pseudonym),
+            next_step=_("`hashwarden people enable` lets them in again."),
         )
     token = sign_ins.new_token()
     session.execute(delete(SignInLink).where(SignInLink.expires_at < func.clock_timestamp()))

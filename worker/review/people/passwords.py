@@ -8,6 +8,7 @@ import unicodedata
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from config.words import _
 from worker.review.faults import PeopleError
 
 SHORTEST, LONGEST = 12, 256
@@ -24,8 +25,13 @@ def hash_password(password: str) -> str:
     """Raises PeopleError for one that is too short or too long."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise PeopleError(
-            f"The password has {len(password)} characters; it may have {SHORTEST} to {LONGEST}.",
-            next_step="Choose another one.",
+            _(
+                "The password has %(number)s characters; it may have %(least)s to %(most)s.",
+                number=len(password),
+                least=SHORTEST,
+                most=LONGEST,
+            ),
+            next_step=_("Choose another one."),
         )
     with _AT_ONCE:
         return _HASHER.hash(_same(password))

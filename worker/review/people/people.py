@@ -40,7 +40,8 @@ def add(session: Session, name: str, roles: Collection[Role], *, actor: str) -> 
     _check_roles(roles)
     if find(session, name) is not None:
         raise PeopleError(
-            f"There is a person {name} already.", next_step="`hashwarden people list` lists them."
+            _("There is a person %(name)s already.", name=name),
+            next_step=_("`hashwarden people list` lists all of them."),
         )
     return _add(session, Person(name=name, pseudonym="", roles=sorted(roles)), actor=actor)
 
@@ -84,7 +85,8 @@ def get(session: Session, name: str) -> Person:
     person = find(session, name)
     if person is None:
         raise PeopleError(
-            f"There is no person {name}.", next_step="`hashwarden people list` lists all of them."
+            _("There is no person %(name)s.", name=name),
+            next_step=_("`hashwarden people list` lists all of them."),
         )
     session.refresh(person, with_for_update=True)
     return person
@@ -107,8 +109,8 @@ def set_password(session: Session, person: Person, password: str, *, actor: str)
     """Ends the person's sessions and links too. Raises PeopleError for a password that is too short."""
     if person.subject is not None:
         raise PeopleError(
-            f"{person.pseudonym} signs in at the provider and has no password here.",
-            next_step="Change it at the provider.",
+            _("%(person)s signs in at the provider and has no password here.", person=person.pseudonym),
+            next_step=_("Change it at the provider."),
         )
     person.password_hash = hash_password(password)
     sign_ins.end_all(session, person.id)
@@ -158,12 +160,18 @@ def _checked_name(name: str) -> str:
     name = " ".join(name.split())
     if not name or not name.isprintable() or len(name) > LONGEST_NAME:
         raise PeopleError(
-            f"A person's name has 1 to {LONGEST_NAME} characters and none that controls a terminal.",
-            next_step="Give another one.",
+            _(
+                "A person's name has 1 to %(most)s characters and none that controls a terminal.",
+                most=LONGEST_NAME,
+            ),
+            next_step=_("Give another one."),
         )
     return name
 
 
 def _check_roles(roles: Collection[Role]) -> None:
     if not roles:
-        raise PeopleError("A person needs a role.", next_step=f"Give one or more of: {', '.join(Role)}.")
+        raise PeopleError(
+            _("A person needs a role."),
+            next_step=_("Give one or more of: %(roles)s.", roles=", ".join(Role)),
+        )
