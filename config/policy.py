@@ -146,6 +146,12 @@ class PolicySettings(_Group):
         ge=0,
         description="Seconds between removal and deletion of the bytes, in which it can be undone exactly.",
     )
+    preserve_days: int = Field(
+        365,
+        ge=1,
+        le=36500,
+        description="Days that the bytes of a suspected minor are kept, from the decision and again from the report.",
+    )
 
     @model_validator(mode="after")
     def _serves_something(self) -> PolicySettings:

@@ -36,6 +36,10 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+ADJUDICATORS = (Role.ADJUDICATOR, Role.LEAD)
+"""Who decides where two persons disagree."""
+
+
 class Person(Base):
     """Somebody who may sign in. Never deleted: the pseudonym stands in the history."""
 
@@ -59,6 +63,8 @@ class Person(Base):
     issuer: Mapped[str | None] = mapped_column(Text)
     subject: Mapped[str | None] = mapped_column(Text)
     """Who it is at the OIDC provider `issuer`."""
+    single_keys: Mapped[bool] = mapped_column(default=True, server_default="true")
+    """Whether one key alone, without a modifier, does something on the pages (WCAG 2.1.4)."""
     created_at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.clock_timestamp())
 
 

@@ -237,6 +237,8 @@ def _check_right(session: Session, review: Review, said: _Said) -> None:
     row = session.get(ClaimRow, review.id)
     if said.verdict is Verdict.SUSPECTED_MINOR:
         return
+    if review.state == "decided" and review.verdict == Verdict.SUSPECTED_MINOR:
+        raise minors_two(review.id)
     if said.claim is not None:
         if review.state != "open" or row is None or (row.token, row.actor) != (said.claim, said.actor):
             raise claims.gone(review.id)
@@ -358,6 +360,13 @@ def _one(
     if stage is Stage.APPEAL:
         appeals.conclude(session, review, done.decision, said.verdict)
     return Decided(done.decision.id, said.verdict, moved=done.moved, kept=done.kept)
+
+
+def minors_two(review_id: int) -> ReviewError:
+    return ReviewError(
+        f"Review {review_id} is a suspected minor's: that is overturned by two persons of the role minor_safety.",
+        next_step="One of them proposes it on the page of its case, under /minors; another one approves it there.",
+    )
 
 
 def check_text(name: str, value: str, longest: int, *, needed: bool = False) -> None:
