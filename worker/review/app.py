@@ -5,7 +5,6 @@ Every page needs a sign-in and a role that allows it; whatever changes something
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -17,9 +16,9 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from bank_sync.epoch import Pointer, read_pointer
 from config.database import Sessions
 from config.settings import Settings
-from worker.domain import Lane
 from worker.operate.metrics import Metrics
 from worker.operate.probes import router as probes
+from worker.review.desk.desk import Desk, Wake
 from worker.review.pages.answers import Answers
 from worker.review.pages.desk import DeskPages
 from worker.review.pages.doors import Doors, headers_of
@@ -28,9 +27,6 @@ from worker.review.pages.reveal import RevealPages
 from worker.review.pages.sign_in import SignInPages
 from worker.review.pages.uploads import UploadPages
 from worker.review.reveal.reveals import Reveals
-
-Wake = Callable[[Sequence[tuple[int, Lane]]], object]
-"""Wakes workers for uploads that a decision moved. Must not raise when the broker is away."""
 
 
 def make_app(
@@ -52,8 +48,9 @@ def make_app(
     app = FastAPI(title="Hashwarden", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(probes(settings, sessions, pointer, metrics or Metrics(settings, sessions, pointer)))
     doors = Doors(settings.review, sessions)
+    desk = Desk(settings, sessions, wake)
     app.include_router(SignInPages(settings, sessions, doors).router())
-    app.include_router(DeskPages(settings, sessions, pointer, wake, doors, reveals).router())
+    app.include_router(DeskPages(settings, sessions, pointer, desk, doors, reveals).router())
     if reveals is not None:
         app.include_router(RevealPages(reveals, doors).router())
     app.include_router(UploadPages(settings, sessions, pointer, doors).router())

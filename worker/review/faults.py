@@ -1,4 +1,4 @@
-"""Errors about people, sign-ins and proposals."""
+"""Errors about people, sign-ins, proposals, and what is not there for who asks."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ class ProposalError(HashwardenError):
     """A proposal that can't be made, approved or rejected."""
 
     code: ClassVar[str] = "proposal"
+
+
+class NotThereError(HashwardenError):
+    """Something that does not exist, or that this person may not see: they are not told which."""
+
+    code: ClassVar[str] = "not_there"
+
+
+class UnknownReasonError(HashwardenError):
+    """The code of a reason that is not on the short list."""
+
+    code: ClassVar[str] = "unknown_reason"

@@ -75,7 +75,7 @@ def open_appeal(
             else None
         )
         if review is None:
-            raise _not_removed(upload_id)
+            raise not_removed(upload_id)
         known = session.scalar(select(Appeal).where(Appeal.review_id == review.id, Appeal.state == "open"))
         if known is not None:
             return Opened(known.id, review.id, known=True)
@@ -86,7 +86,7 @@ def open_appeal(
             or review.stage != Stage.FIRST
             or upload.state != State.REMOVED
         ):
-            raise _not_removed(upload_id)
+            raise not_removed(upload_id)
         appeal = Appeal(
             review_id=review.id,
             upload_id=upload_id,
@@ -122,7 +122,7 @@ def one_at_a_time(session: Session) -> None:
     session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
 
 
-def _not_removed(upload_id: int) -> AppealError:
+def not_removed(upload_id: int) -> AppealError:
     return AppealError(
         f"Upload {upload_id} was not removed by a decision that can be appealed.",
         next_step="`hashwarden uploads ID` shows its state and history.",

@@ -108,22 +108,23 @@ class Reveals:
         # A longer object is not read to its end for its digest: it can't be shown.
         self._media = settings.media.model_copy(update={"digest_bytes": settings.media.spool_bytes})
 
-    def panel(self, session: Session, actor: str, review_id: int) -> Panel:
-        """What the page of this review offers this person."""
-        review = session.get_one(Review, review_id)
-        found = session.scalars(
-            select(MatchRow)
-            .where(MatchRow.content_id == review.content_id, MatchRow.region.is_not(None))
-            .order_by(MatchRow.distance, MatchRow.id)
-        )
-        regions: dict[tuple[float, ...], str] = {}
-        for match in found:
-            regions.setdefault(tuple(round(side, 2) for side in match.region or ()), f"match-{match.id}")
-        return Panel(
-            withheld=_is_withheld(review),
-            matched=tuple(regions.values())[:3],
-            exposure=exposure_of(session, actor, self._settings.exposure),
-        )
+    def panel(self, actor: str, review_id: int) -> Panel:
+        """What this review, which must be there, offers this person."""
+        with self._sessions() as session:
+            review = session.get_one(Review, review_id)
+            found = session.scalars(
+                select(MatchRow)
+                .where(MatchRow.content_id == review.content_id, MatchRow.region.is_not(None))
+                .order_by(MatchRow.distance, MatchRow.id)
+            )
+            regions: dict[tuple[float, ...], str] = {}
+            for match in found:
+                regions.setdefault(tuple(round(side, 2) for side in match.region or ()), f"match-{match.id}")
+            return Panel(
+                withheld=_is_withheld(review),
+                matched=tuple(regions.values())[:3],
+                exposure=exposure_of(session, actor, self._settings.exposure),
+            )
 
     def exposure(self, actor: str) -> tuple[Exposure, float]:
         """What this person has looked at, and the seconds without a look that make a break."""
