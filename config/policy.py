@@ -100,6 +100,11 @@ class SecondReviewSettings(_Group):
     )
     share: float = Field(0.0, ge=0, le=1, description="Share of the other reviews that two persons decide.")
 
+    @property
+    def asks(self) -> bool:
+        """Whether any verdict needs a second person."""
+        return self.distance is not None or self.first_hit or self.restores or self.share > 0
+
 
 class PolicySettings(_Group):
     mode: Literal["enforce", "shadow"] = Field(

@@ -22,6 +22,8 @@ from worker.review.desk.desk import Desk, Wake
 from worker.review.pages.answers import Answers
 from worker.review.pages.desk import DeskPages
 from worker.review.pages.doors import Doors, headers_of
+from worker.review.pages.me import MePages
+from worker.review.pages.minors import MinorPages
 from worker.review.pages.office import OfficePages
 from worker.review.pages.reveal import RevealPages
 from worker.review.pages.sign_in import SignInPages
@@ -54,6 +56,8 @@ def make_app(
     if reveals is not None:
         app.include_router(RevealPages(reveals, doors).router())
     app.include_router(UploadPages(settings, sessions, pointer, doors).router())
+    app.include_router(MePages(settings, sessions, doors).router())
+    app.include_router(MinorPages(settings, sessions, wake, doors).router())
     app.include_router(OfficePages(settings, sessions, wake, doors).router())
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "pages" / "static"))
     answers = Answers(headers_of(settings.review))

@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from config.database import Base
-from worker.store.models import Timestamp
+from worker.store.models import Timestamp, Upload
 
 
 class CaseState(StrEnum):
@@ -119,3 +119,22 @@ def preserved_until(session: Session, content_id: int | None) -> datetime | None
     return session.scalar(
         select(func.max(MinorCase.preserve_until)).where(MinorCase.content_id == content_id, in_force())
     )
+
+
+MANY_TRIES = 4
+"""Failed tries after which a copy that is missing is an alarm; the first ones ride out a short fault."""
+
+
+def number_lost(session: Session) -> int:
+    """How many files of cases in force have no copy, and were deleted by the platform or can't be copied."""
+    return session.scalars(
+        select(func.count())
+        .select_from(MinorFile)
+        .join(MinorCase, MinorCase.id == MinorFile.case_id)
+        .join(Upload, Upload.id == MinorFile.upload_id)
+        .where(
+            in_force(),
+            MinorFile.copied_at.is_(None),
+            or_(Upload.deleted_at.is_not(None), MinorFile.attempts >= MANY_TRIES),
+        )
+    ).one()

@@ -36,10 +36,6 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-ADJUDICATORS = (Role.ADJUDICATOR, Role.LEAD)
-"""Who decides where two persons disagree."""
-
-
 class Person(Base):
     """Somebody who may sign in. Never deleted: the pseudonym stands in the history."""
 

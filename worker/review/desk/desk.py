@@ -22,7 +22,7 @@ from worker.review.desk.claims import Claim
 from worker.review.desk.listing import ReviewLine, list_reviews
 from worker.review.desk.look import Look, check_seen, look_at
 from worker.review.desk.queue import Counts, Part, Show, counts, not_a_minor, part_counts, queue
-from worker.review.desk.reviews import Decided, ReviewError, SecondPersonError, decide_review
+from worker.review.desk.reviews import Decided, SecondPersonError, decide_review
 from worker.review.desk.undo import Mine, Undone, undo, undoable
 from worker.review.faults import UnknownReasonError
 from worker.review.people.people import Visitor
@@ -90,11 +90,6 @@ class Desk:
         """How many open reviews each bank and cause has."""
         with self._sessions() as session:
             return counts(session)
-
-    def minors(self, *, limit: int) -> list[ReviewLine]:
-        """What was decided as a suspected minor; for those alone whose task it is."""
-        with self._sessions() as session:
-            return list_reviews(session, ~not_a_minor(), closed=True, limit=limit)
 
     def look(self, visitor: Visitor, review_id: int) -> Look:
         """One review; the look is an entry of the audit log. Raises NotThereError."""
@@ -185,7 +180,7 @@ class Desk:
     ) -> int:
         """Asks for a second person, and lets go of the review meanwhile; the proposal's id."""
         user = visitor.pseudonym
-        payload: dict[str, str | list[int]] = {"verdict": verdict.value, "reason": reason, "also": [*also]}
+        payload: dict[str, proposals.Payload] = {"verdict": verdict.value, "reason": reason, "also": [*also]}
         with self._sessions.begin() as session:
             for each in sorted({review_id, *also}):
                 claims.keep_from(session, each, user, PassKind.SKIPPED)
@@ -197,10 +192,12 @@ class Desk:
             return made.id
 
     def undo(self, visitor: Visitor, review_id: int, *, request_id: str, reason: str = "") -> Undone:
-        """Takes back what counts on a review. Raises ReviewError, or NotThereError.
+        """Takes back what counts on a review. Raises ReviewError, ProposalError, or NotThereError.
 
-        Who decided on a suspected minor sees the review no more, and may still undo it for ten minutes.
+        What would serve more uploads again than a lead alone may is proposed instead. A suspected minor is overturned
+        by two persons, on the page of its case.
         """
+        self._check_seen(visitor, review_id)
         try:
             undone = undo(
                 self._sessions,
@@ -210,10 +207,12 @@ class Desk:
                 request_id=request_id,
                 reason=reason,
                 lead=visitor.may(May.UNDO_OTHERS),
+                most_released=proposals.BULK,
             )
-        except ReviewError:
-            self._check_seen(visitor, review_id)
-            raise
+        except SecondPersonError:
+            with self._sessions.begin() as session:
+                made = proposals.propose_undo(session, review_id, actor=visitor.pseudonym, reason=reason)
+                return Undone(None, proposal_id=made.id)
         self._wake(undone.moved)
         return undone
 

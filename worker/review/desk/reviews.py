@@ -254,7 +254,9 @@ def _check_right(session: Session, review: Review, said: _Said) -> None:
     if session.scalar(select(Review.id).where(Review.id == review.id, open_to(said.actor))) is None:
         raise ReviewError(
             f"Review {review.id} needs another person than {said.actor}.",
-            next_step="Have somebody decide it who took no part in it before.",
+            next_step="Have an adjudicator decide it who took no part in it before."
+            if review.stage == Stage.ADJUDICATION
+            else "Have somebody decide it who took no part in it before.",
         )
 
 

@@ -54,6 +54,8 @@ class Undone:
     served: int = 0
     kept: int = 0
     repeated: bool = False
+    proposal_id: int | None = None
+    """Nothing was undone: it waits for another person."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,9 @@ def _templates() -> Environment:
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    made.install_null_translations()  # type: ignore[attr-defined]
     made.filters["age"] = words
     made.filters["when"] = _when
     made.filters["frame_time"] = _frame_time

@@ -12,6 +12,7 @@ from worker.media.rungs import Rung
 from worker.review.pages.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
 from worker.review.pages.rendering import render
 from worker.review.people.permissions import May
+from worker.review.reveal.access import Purpose
 from worker.review.reveal.exposure import SHOWN_SECONDS
 from worker.review.reveal.reveals import RevealError, Reveals, WithheldError
 
@@ -41,17 +42,18 @@ class RevealPages:
         review_id: _Number,
         rung: Annotated[Rung, Form()],
         region: Annotated[str, Form(max_length=40)] = "",
+        purpose: Annotated[Purpose | None, Form()] = None,
     ) -> Response:
         """A script is told the address; a form without one gets a page that shows it, of the lowest two rungs only."""
-        user = request.state.user
+        visitor = request.state.visitor
         scripted = request.headers.get("accept", "") == "application/json"
         try:
             if not scripted and rung > Rung.GREY:
                 raise RevealError(400, "This rung is shown only while a button is held, by a script.")
-            address = f"/reveal/{self._reveals.ask(user, review_id, rung, region)}"
+            address = f"/reveal/{self._reveals.ask(visitor, review_id, rung, region, purpose)}"
         except RevealError as refused:
             error = refused
-            if isinstance(refused, WithheldError) and not request.state.visitor.may(May.SEE_MINORS):
+            if isinstance(refused, WithheldError) and not visitor.may(May.SEE_MINORS):
                 # As on the review's page: who may not see it is not told that it is there.
                 error = RevealError(404, f"There is no review {review_id}.")
             if not scripted:

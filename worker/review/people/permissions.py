@@ -17,6 +17,8 @@ class May(StrEnum):
     SEE_MINORS = "see_minors"
     """What was decided as a suspected minor."""
     DECIDE = "decide"
+    ADJUDICATE = "adjudicate"
+    """Where two persons disagree, and they took no part."""
     UNDO_OTHERS = "undo_others"
     """What another person decided, as long as the bytes are there."""
     SEE_UPLOADS = "see_uploads"
@@ -32,9 +34,9 @@ _REVIEWS = {May.SEE_REVIEWS, May.REVEAL, May.DECIDE, May.SEE_UPLOADS, May.SEE_PR
 
 ALLOWED: dict[Role, frozenset[May]] = {
     Role.REVIEWER: frozenset(_REVIEWS),
-    Role.ADJUDICATOR: frozenset(_REVIEWS),
+    Role.ADJUDICATOR: frozenset(_REVIEWS | {May.ADJUDICATE}),
     Role.MINOR_SAFETY: frozenset(_REVIEWS | {May.SEE_MINORS}),
-    Role.LEAD: frozenset(_REVIEWS | {May.UNDO_OTHERS, May.APPROVE, May.SEE_AUDIT}),
+    Role.LEAD: frozenset(_REVIEWS | {May.ADJUDICATE, May.UNDO_OTHERS, May.APPROVE, May.SEE_AUDIT}),
     # Sees what was done, and none of what it was done to.
     Role.AUDITOR: frozenset({May.SEE_PROPOSALS, May.SEE_AUDIT}),
     Role.ADMIN: frozenset({May.MANAGE_PEOPLE, May.SEE_PROPOSALS, May.PROPOSE, May.APPROVE, May.SEE_AUDIT}),
