@@ -51,6 +51,8 @@ def arrivals(page: Page, review: int) -> Arrivals:
     """What arrives at the review's page, which is open."""
     found = Arrivals(page)
     page.goto(f"/reviews/{review}")
+    button(page, "Take it").click()
+    expect(page.locator("#verdicts")).to_be_visible()
     return found
 
 
