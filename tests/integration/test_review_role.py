@@ -201,7 +201,7 @@ def test_the_role_can_not_touch_what_is_kept(
     assert maria.get(asked.json()["address"]).status_code == 200
     assert maria.post(page, data=form | {"verdict": "suspected_minor"}).status_code == 303
     for statement in KEPT:
-        with pytest.raises(DBAPIError, match=r"permission denied|must be owner|kept|not changed|closed"):
+        with pytest.raises(DBAPIError, match=r"permission denied|must be owner|append-only|kept|not changed"):
             _run(restricted, statement)
 
 

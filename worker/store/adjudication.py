@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, exists, func, literal, select
+from sqlalchemy import ColumnElement, and_, any_, exists, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from worker.store.desk import Opinion, PassKind, PassRow, Stage
@@ -14,7 +14,8 @@ ADJUDICATORS = (Role.ADJUDICATOR, Role.LEAD)
 
 def active() -> ColumnElement[bool]:
     """A person has the role and may sign in."""
-    return and_(Person.disabled.is_(False), Person.roles.overlap(ADJUDICATORS))
+    able = or_(*(any_(Person.roles) == role.value for role in ADJUDICATORS))
+    return and_(Person.disabled.is_(False), able)
 
 
 def adjudicates(pseudonym: str) -> ColumnElement[bool]:
