@@ -100,6 +100,11 @@ class SecondReviewSettings(_Group):
     )
     share: float = Field(0.0, ge=0, le=1, description="Share of the other reviews that two persons decide.")
 
+    @property
+    def asks(self) -> bool:
+        """Whether any verdict needs a second person."""
+        return self.distance is not None or self.first_hit or self.restores or self.share > 0
+
 
 class PolicySettings(_Group):
     mode: Literal["enforce", "shadow"] = Field(
@@ -145,6 +150,12 @@ class PolicySettings(_Group):
         600,
         ge=0,
         description="Seconds between removal and deletion of the bytes, in which it can be undone exactly.",
+    )
+    preserve_days: int = Field(
+        365,
+        ge=1,
+        le=36500,
+        description="Days that the bytes of a suspected minor are kept, from the decision and again from the report.",
     )
 
     @model_validator(mode="after")

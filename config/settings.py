@@ -28,6 +28,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from config.deadlines import DeadlineSettings
 from config.errors import SettingsError
+from config.minors import MinorSettings
 from config.oidc import OidcSettings
 from config.policy import BankSettings, PolicySettings
 
@@ -287,6 +288,7 @@ class Settings(BaseSettings):
     review: ReviewSettings = ReviewSettings()
     oidc: OidcSettings = OidcSettings()
     exposure: ExposureSettings = ExposureSettings()
+    minors: MinorSettings = MinorSettings()
     alarms: AlarmSettings = AlarmSettings()
     logs: LogSettings = LogSettings()
     policy: PolicySettings = PolicySettings()

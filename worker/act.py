@@ -24,6 +24,7 @@ from worker.domain import PURGED, Access, ObjectRef, State
 from worker.errors import ObjectGone, ObjectSuperseded, StorageError, StorageRefused
 from worker.storage.protocol import ObjectStore, Receipt, ServedOutcome
 from worker.store import ledger
+from worker.store.minor_cases import preserved_until
 from worker.store.models import Content, Upload
 
 log = structlog.get_logger()
@@ -141,6 +142,10 @@ def _begin(sessions: Sessions, policy: PolicySettings, upload_id: int) -> _Work 
             upload.access_applied in {PURGING, PURGED}
             or (upload.purge_at is not None and upload.purge_at <= now)
         )
+        kept = preserved_until(session, upload.content_id) if purge else None
+        if kept is not None and upload.access_applied not in {PURGING, PURGED}:
+            purge = False
+            upload.purge_at = kept
         due = upload.access_due_at is not None and upload.access_due_at <= now
         if not due and (not purge or upload.access_applied == PURGED):
             return None

@@ -50,8 +50,15 @@ class Arrivals:
 def arrivals(page: Page, review: int) -> Arrivals:
     """What arrives at the review's page, which is open."""
     found = Arrivals(page)
-    page.goto(f"/reviews/{review}")
+    take(page, review)
     return found
+
+
+def take(page: Page, review: int) -> None:
+    """Opens a review and takes it: a picture is shown to who has it in hand."""
+    page.goto(f"/reviews/{review}")
+    button(page, "Take it").click()
+    expect(page.locator("#verdicts")).to_be_visible()
 
 
 def button(page: Page, name: str) -> Locator:
@@ -161,7 +168,7 @@ def test_each_way_covers_and_lets_go_of_the_bytes(
 
 def test_it_is_covered_when_the_time_is_up(page: Page, review: int, rig: Rig) -> None:
     page.clock.install()
-    page.goto(f"/reviews/{review}")
+    take(page, review)
     press(page, WHOLE)
     page.clock.run_for(7_000)
     expect(shown(page)).to_have_count(1)
@@ -232,7 +239,7 @@ def test_a_page_without_script_shows_the_mosaic(
     sign_in(context)
     plain = context.new_page()
     found = Arrivals(plain)
-    plain.goto(f"/reviews/{review}")
+    take(plain, review)
     expect(button(plain, WHOLE)).to_have_count(0)
     button(plain, "Mosaic").click()
     expect(plain.get_by_role("heading", name="mosaic")).to_be_visible()
@@ -251,7 +258,7 @@ def test_nothing_on_the_way_breaks_a_rule_of_the_page(page: Page, review: int) -
 
     page.on("console", note)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(f"/reviews/{review}")
+    take(page, review)
     for name in (REGION, WHOLE):
         press(page, name)
         page.mouse.up()

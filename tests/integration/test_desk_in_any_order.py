@@ -10,7 +10,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import create_engine, func, select, text, update
+from sqlalchemy import create_engine, delete, func, select, text, update
 
 from config.database import Sessions, make_sessions
 from config.settings import Settings
@@ -22,6 +22,7 @@ from worker.review.desk.reviews import ReviewError, decide_review
 from worker.review.desk.undo import undo
 from worker.store.desk import ClaimRow, ClusterRow, Opinion, PassKind, Stage
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
+from worker.store.people import Person, Role
 
 PEOPLE = st.sampled_from(["ann", "bo", "cy", "di"])
 REVIEWS = st.integers(1, 4)
@@ -43,6 +44,10 @@ class Desk(RuleBasedStateMachine):
             session.execute(text("SET LOCAL session_replication_role = replica"))
             session.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
             session.execute(text("SET LOCAL session_replication_role = origin"))
+            session.execute(delete(Person))
+            session.add_all(
+                Person(name=name, pseudonym=name, roles=[Role.ADJUDICATOR.value]) for name in ("cy", "di")
+            )
             for number in range(1, 5):
                 content = Content(sha256=uuid4().bytes * 2, size=1, kind=Kind.IMAGE, fingerprint=[])
                 session.add(content)

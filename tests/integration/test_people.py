@@ -244,6 +244,7 @@ WHO = {
     May.APPEAL: {Role.REVIEWER, Role.LEAD, Role.ADJUDICATOR, Role.MINOR_SAFETY, Role.PLATFORM},
     May.REVEAL: {Role.REVIEWER, Role.LEAD, Role.ADJUDICATOR, Role.MINOR_SAFETY},
     May.SEE_MINORS: {Role.MINOR_SAFETY},
+    May.ADJUDICATE: {Role.ADJUDICATOR, Role.LEAD},
     May.UNDO_OTHERS: {Role.LEAD},
     May.SEE_UPLOADS: {Role.REVIEWER, Role.LEAD, Role.ADJUDICATOR, Role.MINOR_SAFETY},
     May.SEE_PROPOSALS: set(Role) - {Role.PLATFORM},
@@ -260,6 +261,13 @@ ROUTES = {
     ("GET", "/reviews/{review_id}"): May.SEE_REVIEWS,
     ("POST", "/reviews/{review_id}"): May.DECIDE,
     ("GET", "/minors"): May.SEE_MINORS,
+    ("GET", "/minors/{case_id}"): May.SEE_MINORS,
+    ("GET", "/minors/{case_id}/report"): May.SEE_MINORS,
+    ("POST", "/minors/{case_id}/reported"): May.SEE_MINORS,
+    ("POST", "/minors/{case_id}/prolong"): May.SEE_MINORS,
+    ("POST", "/minors/{case_id}/overturn"): May.SEE_MINORS,
+    ("POST", "/minors/{case_id}/overturn/{proposal_id}/approve"): May.SEE_MINORS,
+    ("POST", "/minors/{case_id}/overturn/{proposal_id}/reject"): May.SEE_MINORS,
     ("POST", "/reviews/{review_id}/reveal"): May.REVEAL,
     ("GET", "/reveal/{address}"): May.REVEAL,
     ("POST", "/reveal/{address}/covered"): May.REVEAL,
@@ -282,6 +290,9 @@ ROUTES = {
     ("GET", "/people"): May.MANAGE_PEOPLE,
     ("POST", "/people/sessions/{session_id}/end"): May.MANAGE_PEOPLE,
 }
+
+OWN = {"/start", "/me", "/me/keys", "/me/password", "/me/sessions/{session_id}/end"}
+"""For everybody who is signed in, and about them alone."""
 
 OPEN = {"/health/live", "/health/ready", "/metrics"}
 """Asks for no sign-in: machines, and who is about to come in or leave."""
@@ -315,7 +326,7 @@ def test_the_table_of_routes_is_whole(whole: Console) -> None:
         for method in route.methods or ():
             found[method, route.path] = asked
     without = {path for (_, path), asked in found.items() if not asked}
-    assert {path for path in without if not path.startswith("/sign-")} == OPEN | {"/start"}
+    assert {path for path in without if not path.startswith("/sign-")} == OPEN | OWN
     assert {key: asked[0] for key, asked in found.items() if asked} == ROUTES
 
 

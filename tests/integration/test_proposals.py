@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -197,3 +198,42 @@ def test_what_was_decided_since_is_not_released(
         proposal = session.scalars(select(Proposal.id)).one()
     assert post(jos, f"/proposals/{proposal}/approve") == 409
     assert rig.row(upload).state == State.REMOVED
+
+
+def test_a_leads_undo_that_serves_many_again_needs_another_person(
+    console: Console, rig: Rig, versioned_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposals, "BULK", 1)
+    body = rig.jpeg(rig.picture(1))
+    rig.bank_pdq(rig.hash_of(body))
+    uploads = [rig.scan(versioned_bucket, f"{name}.jpg", body)[0] for name in "ab"]
+    with rig.sessions.begin() as session:
+        review = session.scalars(select(Review.id)).one()
+        session.execute(update(Upload).values(state=State.FLAGGED))
+    _, marias = console.signed_in("Maria", Role.REVIEWER)
+    _, jos = console.signed_in("Jo", Role.LEAD)
+    _, kims = console.signed_in("Kim", Role.LEAD)
+
+    def confirm() -> None:
+        form = console.form_of(marias, review) | {"verdict": "confirmed"}
+        assert marias.post(f"/reviews/{review}", data=form).status_code == 303
+        assert {rig.row(upload).state for upload in uploads} == {State.REMOVED}
+
+    def undo(client: httpx.Client) -> str:
+        token = hidden(client.get("/proposals").text)["token"]
+        form = {"token": token, "request_id": uuid4().hex}
+        return client.post(f"/reviews/{review}/undo", data=form).headers["location"]
+
+    # One's own slip of a moment ago is put right alone.
+    confirm()
+    assert undo(marias) == f"/reviews/{review}"
+    confirm()
+    assert undo(jos) == "/proposals"
+    assert {rig.row(upload).state for upload in uploads} == {State.REMOVED}
+    assert "Release 2 uploads at once: undo of a decision" in kims.get("/proposals").text
+    with rig.sessions() as session:
+        proposal = session.scalars(select(Proposal.id)).one()
+    assert post(jos, f"/proposals/{proposal}/approve") == 409
+    assert post(kims, f"/proposals/{proposal}/approve") == 303
+    assert {rig.row(upload).state for upload in uploads} == {State.FLAGGED}
+    assert set(uploads) <= {upload for upload, _ in console.woken}

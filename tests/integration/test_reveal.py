@@ -18,7 +18,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from config.settings import ExposureSettings
-from tests.integration.console import Console, hidden
+from tests.integration.console import Console, form_fields, hidden
 from tests.unit.media.hostile.videos import film
 from worker.domain import Lane, State, Verdict
 from worker.media.media import memfd_from
@@ -27,6 +27,7 @@ from worker.media.sandbox import ZygoteSandbox
 from worker.review.desk.reviews import decide_review
 from worker.review.reveal.reveals import Reveals, moments
 from worker.store.audit_log import AuditEntry
+from worker.store.desk import ClaimRow
 from worker.store.models import MatchRow, Review, Upload
 from worker.store.people import Role
 from worker.store.views import RevealAddress, View
@@ -67,7 +68,15 @@ class Desk:
         assert found
         return found[1]
 
+    def take(self, review_id: int) -> None:
+        """Takes a review that is free, as its page offers it."""
+        page = f"/reviews/{review_id}"
+        form = form_fields(self.maria.get(page).text, f'action="{page}/take"')
+        if form:
+            assert self.maria.post(f"{page}/take", data=form).status_code == 303
+
     def ask(self, review_id: int, rung: Rung, region: str = "", **form: str) -> httpx.Response:
+        self.take(review_id)
         data = {"token": self.token(review_id), "rung": str(int(rung)), "region": region} | form
         return self.maria.post(f"/reviews/{review_id}/reveal", data=data, headers=SCRIPT)
 
@@ -289,6 +298,46 @@ def test_a_look_is_in_the_audit_log(desk: Desk, rig: Rig, review: int) -> None:
         assert entry.details == {"view": desk.views()[0].id, "rung": "grey", "region": "", "stills": 1}
 
 
+def test_a_picture_is_shown_to_who_has_the_review_in_hand(desk: Desk, rig: Rig, review: int) -> None:
+    page = f"/reviews/{review}"
+    form = {"token": desk.token(review, desk.jo), "rung": "1"}
+    refused = desk.jo.post(f"{page}/reveal", data=form | {"purpose": "quality"}, headers=SCRIPT)
+    assert (refused.status_code, "who has the review in hand" in refused.text) == (403, True)
+    text = desk.jo.get(page).text
+    assert "Take the review first" in text
+    assert "data-reveal" not in text
+    taking = form_fields(text, f'action="{page}/take"')
+    assert desk.jo.post(f"{page}/take", data=taking).status_code == 303
+    assert desk.jo.post(f"{page}/reveal", data=form, headers=SCRIPT).status_code == 200
+    # The lease is over: the page that is still open shows no more.
+    with rig.sessions.begin() as session:
+        session.execute(update(ClaimRow).values(lease_until=func.clock_timestamp()))
+    assert desk.jo.post(f"{page}/reveal", data=form, headers=SCRIPT).status_code == 403
+
+
+def test_beside_the_claim_a_duty_needs_a_reason_and_so_does_what_is_decided(
+    desk: Desk, rig: Rig, review: int
+) -> None:
+    page = f"/reviews/{review}"
+    form = {"token": desk.token(review), "rung": "1"}
+    refused = desk.maria.post(f"{page}/reveal", data=form, headers=SCRIPT)
+    assert (refused.status_code, "for a stated reason" in refused.text) == (403, True)
+    assert desk.maria.post(f"{page}/reveal", data=form | {"purpose": "boredom"}).status_code == 400
+    assert 'name="purpose"' in desk.maria.get(page).text
+    asked = desk.maria.post(f"{page}/reveal", data=form | {"purpose": "advice"}, headers=SCRIPT)
+    assert desk.maria.get(asked.json()["address"]).status_code == 200
+    decide_review(rig.sessions, rig.settings.policy, review, Verdict.LAWFUL, actor="ops", request_id="1")
+    form = {"token": desk.token(review, desk.jo), "rung": "1"}
+    assert desk.jo.post(f"{page}/reveal", data=form, headers=SCRIPT).status_code == 403
+    asked = desk.jo.post(f"{page}/reveal", data=form | {"purpose": "quality"}, headers=SCRIPT)
+    assert desk.jo.get(asked.json()["address"]).status_code == 200
+    with rig.sessions() as session:
+        entries = session.scalars(
+            select(AuditEntry.details).where(AuditEntry.action == "reveal").order_by(AuditEntry.seq)
+        )
+        assert [details["purpose"] for details in entries] == ["advice", "quality"]
+
+
 def test_a_look_is_closed_once(desk: Desk, review: int) -> None:
     address = desk.address(review, Rung.WHOLE)
     assert desk.maria.get(address).status_code == 200
@@ -351,6 +400,7 @@ def test_limits_offer_a_break_and_then_end_all_but_the_mosaic(
 
 
 def test_a_form_without_script_shows_the_lowest_two_rungs(desk: Desk, review: int) -> None:
+    desk.take(review)
     for rung, size in ((1, (16, 16)), (2, (160, 120))):
         form = {"token": desk.token(review), "rung": str(rung)}
         page = desk.maria.post(f"/reviews/{review}/reveal", data=form)

@@ -33,6 +33,7 @@ from worker.operate.check import Check, Status
 from worker.operate.doctor_storage import bucket_checks, event_checks, quarantine_checks
 from worker.operate.memory import GIB, allowed_memory, decoder_memory
 from worker.storage.s3 import S3Store
+from worker.store.adjudication import active
 from worker.store.migrate import require_current
 from worker.store.people import Person
 
@@ -278,6 +279,7 @@ def _pages(settings: Settings) -> Iterator[Check]:
         with engine.connect() as connection:
             query = select(func.count()).select_from(Person).where(Person.disabled.is_(False))
             people = connection.scalar(query)
+            able = connection.scalar(query.where(active()))
     except SQLAlchemyError:
         # The database's own checks say what is wrong.
         return
@@ -294,4 +296,12 @@ def _pages(settings: Settings) -> Iterator[Check]:
     else:
         yield Check(
             "pages", "people", Status.OK, f"{people}, and a provider" if settings.oidc.issuer else f"{people}"
+        )
+    if settings.policy.second_review.asks and not able:
+        yield Check(
+            "pages",
+            "adjudicators",
+            Status.WARN,
+            "Second reviews are asked for, and nobody may decide where two persons disagree.",
+            "`hashwarden people roles NAME adjudicator` lets somebody.",
         )

@@ -23,7 +23,9 @@ from worker.act import REFUSED
 from worker.domain import State
 from worker.events.arrivals import NEW
 from worker.store import heartbeats
+from worker.store.adjudication import number_stuck
 from worker.store.hunts import ACTIVE, HuntState, RetroHunt, RetroMark
+from worker.store.minor_cases import number_lost
 from worker.store.models import Demotion, Heartbeat, History, InboxReject, Review, Upload, WebhookMessage
 
 _SCANNED = (State.CLEAR, State.FLAGGED, State.HELD, State.RELEASED, State.REMOVED)
@@ -68,6 +70,8 @@ class AlarmCode(StrEnum):
     HUNT_STOPPED = "hunt_stopped"
     HUNT_LATE = "hunt_late"
     REVIEW_OVERDUE = "review_overdue"
+    NO_ADJUDICATOR = "no_adjudicator"
+    NOT_PRESERVED = "not_preserved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,7 @@ def alarms(session: Session, settings: Settings, pointer: PointerReader) -> list
         *_effects(session),
         *_pending(session, settings),
         *_overdue(session),
+        *_duties(session),
         *_banks(session, settings),
         *_floods(session),
         *_hunts(session, settings),
@@ -298,6 +303,23 @@ def _overdue(session: Session) -> Iterator[Alarm]:
                 time=words(age),
             ),
             _("`hashwarden reviews` lists them first: have them decided."),
+        )
+
+
+def _duties(session: Session) -> Iterator[Alarm]:
+    stuck = number_stuck(session)
+    if stuck:
+        yield Alarm(
+            AlarmCode.NO_ADJUDICATOR,
+            f"Two persons disagree on {stuck} open reviews, and nobody may decide between them.",
+            "`hashwarden people roles NAME adjudicator` lets somebody who took no part.",
+        )
+    lost = number_lost(session)
+    if lost:
+        yield Alarm(
+            AlarmCode.NOT_PRESERVED,
+            f"{lost} files that must be preserved are deleted at the platform, or can't be copied.",
+            "Somebody of the role minor_safety finds them on /minors; restore or copy them by hand, at once.",
         )
 
 

@@ -25,8 +25,10 @@ from config.settings import Settings
 from worker import deadlines
 from worker.domain import Lane, State
 from worker.outbox import WebhookSender
+from worker.preservation import Preserver
 from worker.queue.celery_app import queue_name
 from worker.retro.hunter import Hunter
+from worker.storage.s3 import S3Store
 from worker.store import heartbeats, ledger
 from worker.store.models import MAY_BE_DUE, Upload
 from worker.withdrawals import release_withdrawn
@@ -50,6 +52,9 @@ HUNT_EVERY = 5.0
 DEADLINES_EVERY = 10.0
 """Seconds between looks for reviews whose time runs out."""
 
+PRESERVE_EVERY = 10.0
+"""Seconds between looks for uploads of suspected minors to note and to copy."""
+
 LEDGER_EVERY = 3600.0
 """Seconds between looks at the ledger's days: new ones are made ahead, old ones dropped."""
 
@@ -69,6 +74,7 @@ class Dispatcher:
         self._confirm_at = 0.0
         self._compaction = compaction_of(sessions, settings)
         self._hunter = Hunter(settings, sessions)
+        self._preserver = Preserver(sessions, S3Store(settings.storage), settings.minors)
         self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -82,6 +88,7 @@ class Dispatcher:
                 ("feedback", OUTBOX_EVERY, self.send_feedback),
                 ("withdrawals", OUTBOX_EVERY, self.release_withdrawn),
                 ("deadlines", DEADLINES_EVERY, self.warn_of_deadlines),
+                ("preserve", PRESERVE_EVERY, self.preserve_minors),
                 ("index", self._settings.index.poll_every, self.publish_index),
                 ("compaction", COMPACTION_EVERY, self.compact_index),
                 ("retro", HUNT_EVERY, self.hunt),
@@ -181,6 +188,9 @@ class Dispatcher:
 
     def warn_of_deadlines(self) -> int:
         return deadlines.warn(self._sessions)
+
+    def preserve_minors(self) -> int:
+        return self._preserver.round()
 
     def release_withdrawn(self) -> int:
         released = release_withdrawn(self._sessions, keep=self._settings.ledger.enabled)

@@ -25,6 +25,8 @@ from worker.review.pages.answers import Answers
 from worker.review.pages.desk import DeskPages
 from worker.review.pages.doors import Doors, headers_of
 from worker.review.pages.figures import FigurePages
+from worker.review.pages.me import MePages
+from worker.review.pages.minors import MinorPages
 from worker.review.pages.office import OfficePages
 from worker.review.pages.reveal import RevealPages
 from worker.review.pages.sign_in import SignInPages
@@ -59,6 +61,8 @@ def make_app(
     if reveals is not None:
         app.include_router(RevealPages(reveals, doors).router())
     app.include_router(UploadPages(settings, sessions, pointer, doors).router())
+    app.include_router(MePages(settings, sessions, doors).router())
+    app.include_router(MinorPages(settings, sessions, wake, doors).router())
     app.include_router(OfficePages(settings, sessions, wake, doors).router())
     app.router.routes.append(ApiMount(make_api(settings, sessions, pointer, desk, wake, reveals)))
     app.include_router(FigurePages(settings, sessions, doors).router())

@@ -92,8 +92,10 @@ class AccessControl(ABC):
         """Deletes; nothing there is fine. With `etag`, ObjectSuperseded where the store sees another one."""
 
     @abstractmethod
-    def copy(self, source: ObjectRef, bucket: str, key: str, *, only_if_free: bool) -> None:
-        """Copies bytes, metadata, content type and tags of the source as its etag names it."""
+    def copy(
+        self, source: ObjectRef, bucket: str, key: str, *, only_if_free: bool, kms_key: str | None = None
+    ) -> None:
+        """Copies bytes, metadata, type and tags of the source as its etag names it; with `kms_key` encrypted."""
 
     @abstractmethod
     def put(self, bucket: str, key: str, data: bytes, content_type: str) -> ObjectRef:

@@ -137,7 +137,15 @@ class MemoryStore(AccessControl):
             else:
                 keys.pop(key, None)
 
-    def copy(self, source: ObjectRef, bucket: str, key: str, *, only_if_free: bool) -> None:
+    def copy(
+        self,
+        source: ObjectRef,
+        bucket: str,
+        key: str,
+        *,
+        only_if_free: bool,
+        kms_key: str | None = None,  # noqa: ARG002 (memory has no disk to encrypt)
+    ) -> None:
         with self._lock:
             found = self._there(source.bucket, source.key, source.version_id or None)
             if found.etag != source.etag or (only_if_free and self._find(bucket, key, None) is not None):

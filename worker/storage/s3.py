@@ -165,7 +165,9 @@ class S3Store(AccessControl):
                 if error_code(error)[1] != 404 or error_code(error)[0] == "NoSuchBucket":
                     raise
 
-    def copy(self, source: ObjectRef, bucket: str, key: str, *, only_if_free: bool) -> None:
+    def copy(
+        self, source: ObjectRef, bucket: str, key: str, *, only_if_free: bool, kms_key: str | None = None
+    ) -> None:
         origin: dict[str, Any] = {"Bucket": source.bucket, "Key": source.key}
         if source.version_id:
             origin["VersionId"] = source.version_id
@@ -177,6 +179,10 @@ class S3Store(AccessControl):
             "MetadataDirective": "COPY",
             "TaggingDirective": "COPY",
         }
+        if kms_key is not None:
+            request["ServerSideEncryption"] = "aws:kms" if kms_key else "AES256"
+        if kms_key:
+            request["SSEKMSKeyId"] = kms_key
         with storage_errors(bucket, "s3:PutObject"):
             if only_if_free:
                 try:
@@ -186,7 +192,13 @@ class S3Store(AccessControl):
                         raise
                 else:
                     return
-            self.client.copy_object(**request)
+            answer = self.client.copy_object(**request)
+        if kms_key is not None and not answer.get("ServerSideEncryption"):
+            self.erase(bucket, key)
+            raise StorageRefused(
+                f"The object store did not encrypt what was copied to bucket {bucket}; the copy was deleted again.",
+                next_step="Turn on server-side encryption at the store, or leave minors.bucket empty.",
+            )
 
     def put(self, bucket: str, key: str, data: bytes, content_type: str) -> ObjectRef:
         with storage_errors(bucket, "s3:PutObject"):

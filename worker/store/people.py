@@ -61,6 +61,8 @@ class Person(Base):
     issuer: Mapped[str | None] = mapped_column(Text)
     subject: Mapped[str | None] = mapped_column(Text)
     """Who it is at the OIDC provider `issuer`."""
+    single_keys: Mapped[bool] = mapped_column(default=True, server_default="true")
+    """Whether one key alone, without a modifier, does something on the pages (WCAG 2.1.4)."""
     created_at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.clock_timestamp())
 
 

@@ -18,6 +18,7 @@ class ProposalKind(StrEnum):
     LIFT_DEMOTION = "lift_demotion"
     APPROVE_HUNT = "approve_hunt"
     BULK_RESTORE = "bulk_restore"
+    OVERTURN_MINOR = "overturn_minor"
 
 
 class Proposal(Base):

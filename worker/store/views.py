@@ -63,6 +63,8 @@ class RevealAddress(Base):
     review_id: Mapped[int] = mapped_column(ForeignKey("reviews.id"))
     rung: Mapped[int] = mapped_column(SmallInteger)
     region: Mapped[str] = mapped_column(Text, default="", server_default="")
+    purpose: Mapped[str] = mapped_column(Text, default="", server_default="")
+    """Why somebody looks who has not the review in hand; '' with it in hand."""
     until: Mapped[datetime] = mapped_column(Timestamp)
     used_at: Mapped[datetime | None] = mapped_column(Timestamp)
     view_id: Mapped[int | None] = mapped_column(ForeignKey("views.id"))

@@ -187,7 +187,7 @@ class ReviewOperations:
     def review(self, caller: Caller, review_id: Number) -> ReviewAnswer:
         """One review. That the caller looked stands in the audit log."""
         look = self._desk.look(caller, review_id)
-        panel = self._reveals.panel(caller.pseudonym, review_id) if self._reveals is not None else None
+        panel = self._reveals.panel(caller, review_id) if self._reveals is not None else None
         return review_of(look, caller.pseudonym, panel)
 
     def claim(self, caller: Caller, review_id: Number) -> ClaimAnswer:

@@ -71,6 +71,11 @@ def take(sessions: Sessions, review_id: int, actor: str) -> Claim:
         if mine is not None and mine.actor == actor:
             return _renew(session, mine.token, review_id)
         if session.scalar(select(Review.id).where(Review.id == review_id, open_to(actor))) is None:
+            if review.stage == Stage.ADJUDICATION:
+                raise ClaimError(
+                    f"Two persons disagree on review {review_id}: an adjudicator decides who took no part in it.",
+                    next_step="Take the next one of the queue.",
+                )
             raise ClaimError(
                 _(
                     "Review %(review)s is for somebody else: you decided it, stepped back or asked for another "

@@ -111,11 +111,6 @@ class Desk:
         with self._sessions() as session:
             return part_counts(session, visitor.pseudonym)
 
-    def minors(self, *, limit: int) -> list[ReviewLine]:
-        """What was decided as a suspected minor; for those alone whose task it is."""
-        with self._sessions() as session:
-            return list_reviews(session, ~not_a_minor(), closed=True, limit=limit)
-
     def newest(self, *, minors: bool, limit: int, before: int | None = None) -> list[ReviewLine]:
         """Reviews of every state, the newest first: those of suspected minors alone, or all others.
 
@@ -220,7 +215,7 @@ class Desk:
         self,
         visitor: Visitor,
         review_id: int,
-        payload: Mapping[str, str | list[int]],
+        payload: Mapping[str, proposals.Payload],
         let_go: Sequence[int],
         claim: UUID | None,
     ) -> int:
@@ -237,9 +232,10 @@ class Desk:
             return made.id
 
     def undo(self, visitor: Visitor, review_id: int, *, request_id: str, reason: str = "") -> Undone:
-        """Takes back what counts on a review. Raises ReviewError, or NotThereError.
+        """Takes back what counts on a review. Raises ReviewError, ProposalError, or NotThereError.
 
-        Who decided on a suspected minor sees the review no more, and may still undo it for ten minutes.
+        What would serve more uploads again than a lead alone may is proposed instead. A suspected minor is overturned
+        by two persons, on the page of its case.
         """
         try:
             undone = undo(
@@ -250,7 +246,12 @@ class Desk:
                 request_id=request_id,
                 reason=reason,
                 lead=visitor.may(May.UNDO_OTHERS),
+                most_released=proposals.BULK,
             )
+        except SecondPersonError:
+            with self._sessions.begin() as session:
+                made = proposals.propose_undo(session, review_id, actor=visitor.pseudonym, reason=reason)
+                return Undone(None, proposal_id=made.id)
         except ReviewError:
             self._check_seen(visitor, review_id)
             raise

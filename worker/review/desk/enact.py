@@ -22,6 +22,7 @@ from worker import outbox
 from worker.act import PURGING
 from worker.domain import PURGED, Effect, Kind, Lane, State, Verdict
 from worker.review.desk import claims
+from worker.review.minors import cases
 from worker.store import contents
 from worker.store.desk import DecisionEffect, Stage
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
@@ -46,9 +47,6 @@ TARGET = {
 
 OWN_QUALITY = 50
 """PDQ quality below which a hash is too plain to go into the own bank (the PDQ paper's threshold)."""
-
-PRESERVED = timedelta(days=365)
-"""How long the bytes of a suspected minor are kept (REPORT Act, P.L. 118-59: one year)."""
 
 Moved = tuple[tuple[int, Lane], ...]
 """Uploads that changed state, with the lane that makes their effect hold."""
@@ -97,7 +95,11 @@ def enact(
     review.asked = False
     review.closed_at = func.clock_timestamp()
     review.decision_id = decision.id
-    review.preserve_until = func.clock_timestamp() + PRESERVED if verdict is Verdict.SUSPECTED_MINOR else None
+    review.preserve_until = (
+        cases.open_case(session, policy, review, content, decision).preserve_until
+        if verdict is Verdict.SUSPECTED_MINOR
+        else None
+    )
     claims.end(session, [review.id])
     dropped = remember(session, content, decision, verdict)
     states, moved, kept = _move_uploads(session, content, policy, verdict, actor=actor, review=review)

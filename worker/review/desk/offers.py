@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, tuple_
 from sqlalchemy.sql.elements import UnaryExpression
 
+from worker.store.adjudication import adjudicates
 from worker.store.desk import ClaimRow, Opinion, PassKind, PassRow, Stage
 from worker.store.models import DecisionRow, MatchRow, Review
 
@@ -63,6 +64,8 @@ def open_to(actor: str) -> ColumnElement[bool]:
         ~stepped_back,
         ~said,
         or_(Review.stage != Stage.APPEAL, ~or_(decided, agreed)),
+        # At the terminal too it must be somebody who is known by name.
+        or_(Review.stage != Stage.ADJUDICATION, adjudicates(bare)),
     )
 
 

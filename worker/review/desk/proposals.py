@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -18,21 +18,26 @@ from config.words import Words, _, joined, ngettext
 from worker.domain import Lane, Verdict
 from worker.review import audit
 from worker.review.desk.reviews import decide_approved
+from worker.review.desk.undo import undo_approved
 from worker.review.faults import ProposalError
 from worker.review.names import name_of
 from worker.store import floods, hunts
+from worker.store.minor_cases import CaseState, MinorCase
 from worker.store.models import Demotion, Review, Upload
 from worker.store.proposals import Proposal, ProposalKind
 
 LASTS = timedelta(days=3)
 BULK = 25
-"""Uploads that one person may release at once."""
+"""Uploads that one person may release, or serve again, at once."""
 EXPIRED = "expired"
+
+Payload = str | int | list[int]
 
 _SUBJECTS = {
     ProposalKind.LIFT_DEMOTION: "demotion",
     ProposalKind.APPROVE_HUNT: "hunt",
     ProposalKind.BULK_RESTORE: "review",
+    ProposalKind.OVERTURN_MINOR: "minor_case",
 }
 
 
@@ -55,7 +60,7 @@ def propose(
     subject_id: int,
     *,
     actor: str,
-    payload: Mapping[str, str | list[int]] | None = None,
+    payload: Mapping[str, Payload] | None = None,
 ) -> Proposal:
     """Asks for a second person. Raises ProposalError when it waits already or there is nothing of that id to do."""
     _expire(session)
@@ -80,10 +85,19 @@ def propose(
 
 
 def approve(
-    session: Session, policy: PolicySettings, proposal_id: int, *, actor: str, ledger_enabled: bool = True
+    session: Session,
+    policy: PolicySettings,
+    proposal_id: int,
+    *,
+    actor: str,
+    ledger_enabled: bool = True,
+    minors: bool = False,
 ) -> tuple[tuple[int, Lane], ...]:
-    """Does what was proposed; the uploads that it moved. Raises ProposalError, HuntError or ReviewError."""
-    proposal = _open(session, proposal_id)
+    """Does what was proposed; the uploads that it moved. `minors`: suspected minors alone, and nothing else, are meant.
+
+    Raises ProposalError, HuntError or ReviewError.
+    """
+    proposal = _open(session, proposal_id, minors=minors)
     if proposal.proposed_by == actor:
         raise ProposalError(
             _("Who proposes can't approve it."), next_step=_("Somebody else has to approve it.")
@@ -101,6 +115,17 @@ def approve(
             )
     elif proposal.kind == ProposalKind.APPROVE_HUNT:
         hunts.approve(session, proposal.subject_id, actor=by, ledger_enabled=ledger_enabled)
+    elif "undo" in proposal.payload:
+        moved = undo_approved(
+            session,
+            policy,
+            proposal.payload["review"],
+            proposal.payload["undo"],
+            actor=proposal.proposed_by,
+            approved_by=actor,
+            request_id=f"proposal:{proposal.id}",
+            reason=proposal.payload["reason"],
+        ).moved
     else:
         payload = proposal.payload
         moved = decide_approved(
@@ -117,9 +142,34 @@ def approve(
     return moved
 
 
-def reject(session: Session, proposal_id: int, *, actor: str, only_own: bool) -> None:
-    """Ends a proposal without an effect. `only_own`: the actor may take back what they proposed, and no more."""
-    proposal = _open(session, proposal_id)
+def propose_undo(session: Session, review_id: int, *, actor: str, reason: str = "") -> Proposal:
+    """Asks for a second person to take back what counts on a review. Raises ProposalError when nothing does."""
+    review = session.get(Review, review_id)
+    if review is None or review.decision_id is None:
+        raise ProposalError(f"Review {review_id} has no decision to undo.", next_step="Load the page again.")
+    payload: dict[str, Payload] = {"review": review_id, "undo": review.decision_id, "reason": reason}
+    return propose(session, ProposalKind.BULK_RESTORE, review_id, actor=actor, payload=payload)
+
+
+def propose_overturn(session: Session, case_id: int, *, actor: str, reason: str) -> Proposal:
+    """Asks another person of the role minor_safety to overturn a suspected minor. Raises ProposalError."""
+    row = session.get(MinorCase, case_id)
+    review = session.get(Review, row.review_id) if row is not None else None
+    if row is None or review is None or review.decision_id is None or not reason.strip():
+        raise ProposalError(
+            f"Case {case_id} is overturned with a reason, while it stands.",
+            next_step="Give a reason of one sentence.",
+        )
+    payload: dict[str, Payload] = {"review": row.review_id, "undo": review.decision_id, "reason": reason}
+    return propose(session, ProposalKind.OVERTURN_MINOR, case_id, actor=actor, payload=payload)
+
+
+def reject(session: Session, proposal_id: int, *, actor: str, only_own: bool, minors: bool = False) -> None:
+    """Ends a proposal without an effect. `only_own`: the actor may take back what they proposed, and no more.
+
+    `minors` as for `approve`.
+    """
+    proposal = _open(session, proposal_id, minors=minors)
     if only_own and proposal.proposed_by != actor:
         raise ProposalError(_("This is somebody else's proposal."), next_step=_("Ask a lead to reject it."))
     proposal.rejected_by = actor
@@ -127,11 +177,17 @@ def reject(session: Session, proposal_id: int, *, actor: str, only_own: bool) ->
     _record(session, proposal, "rejection", actor)
 
 
-def waiting(session: Session) -> list[ProposalLine]:
-    """What waits for a second person, the oldest first."""
+def waiting(session: Session, *, case: int | None = None) -> list[ProposalLine]:
+    """What waits for a second person, the oldest first: of this case of a suspected minor, or all that is of none."""
+    wanted = (
+        Proposal.kind != ProposalKind.OVERTURN_MINOR
+        if case is None
+        else and_(Proposal.kind == ProposalKind.OVERTURN_MINOR, Proposal.subject_id == case)
+    )
     rows = session.scalars(
         select(Proposal)
         .where(
+            wanted,
             Proposal.approved_by.is_(None),
             Proposal.rejected_by.is_(None),
             Proposal.expires_at > func.clock_timestamp(),
@@ -188,17 +244,20 @@ def _about(session: Session, proposal: Proposal) -> str:
     if proposal.kind == ProposalKind.APPROVE_HUNT:
         hunt = session.get(hunts.RetroHunt, proposal.subject_id)
         return _("Let a hunt in the past act: %(near)s", near=near_words(hunt) if hunt else _("it is gone"))
+    if proposal.kind == ProposalKind.OVERTURN_MINOR:
+        return _("Overturn it: close the case and open the review again")
+    payload = proposal.payload
     uploads = session.scalar(
         select(func.count())
         .select_from(Upload)
         .join(Review, Review.content_id == Upload.content_id)
-        .where(Review.id.in_([proposal.subject_id, *proposal.payload["also"]]))
+        .where(Review.id.in_([proposal.subject_id, *payload.get("also", [])]))
     )
     return ngettext(
         "Release %(num)s upload at once: %(verdict)s",
         "Release %(num)s uploads at once: %(verdict)s",
         uploads or 0,
-        verdict=name_of(proposal.payload["verdict"]),
+        verdict=_("undo of a decision") if "undo" in payload else name_of(payload["verdict"]),
     )
 
 
@@ -207,6 +266,8 @@ def _subject(kind: ProposalKind, subject_id: int) -> Words:
         return _("demotion %(id)s", id=subject_id)
     if kind == ProposalKind.APPROVE_HUNT:
         return _("hunt %(id)s", id=subject_id)
+    if kind == ProposalKind.OVERTURN_MINOR:
+        return _("case %(id)s", id=subject_id)
     return _("review %(id)s", id=subject_id)
 
 
@@ -217,6 +278,9 @@ def _require_subject(session: Session, kind: ProposalKind, subject_id: int) -> N
     elif kind == ProposalKind.APPROVE_HUNT:
         hunt = session.get(hunts.RetroHunt, subject_id)
         there = hunt is not None and hunt.state == hunts.HuntState.STOPPED
+    elif kind == ProposalKind.OVERTURN_MINOR:
+        row = session.get(MinorCase, subject_id)
+        there = row is not None and row.state != CaseState.CLOSED
     else:
         there = session.get(Review, subject_id) is not None
     if not there:
@@ -226,9 +290,9 @@ def _require_subject(session: Session, kind: ProposalKind, subject_id: int) -> N
         )
 
 
-def _open(session: Session, proposal_id: int) -> Proposal:
+def _open(session: Session, proposal_id: int, *, minors: bool) -> Proposal:
     proposal = session.get(Proposal, proposal_id, with_for_update=True)
-    if proposal is None:
+    if proposal is None or (proposal.kind == ProposalKind.OVERTURN_MINOR) is not minors:
         raise ProposalError(
             _("There is no proposal %(proposal)s.", proposal=proposal_id), next_step=_("Load the page again.")
         )

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from worker.domain import Verdict
 from worker.review.desk.listing import ReviewLine, list_reviews
 from worker.review.desk.offers import after, in_hand, of_bank
+from worker.store.adjudication import adjudicates
 from worker.store.desk import ClaimRow, Stage
 from worker.store.models import MatchRow, Review
 
@@ -100,7 +101,10 @@ def _shown(show: Show, actor: str) -> ColumnElement[bool]:
     if show is Show.WAITING:
         return and_(Review.stage == Stage.FIRST, ~in_hand())
     if show is Show.SECOND:
-        return or_(Review.stage.in_([Stage.SECOND, Stage.ADJUDICATION]), Review.asked.is_(True))
+        waits = or_(
+            Review.stage == Stage.SECOND, and_(Review.stage == Stage.ADJUDICATION, adjudicates(actor))
+        )
+        return or_(waits, Review.asked.is_(True))
     if show is Show.APPEALS:
         return Review.stage == Stage.APPEAL
     return true()

@@ -246,6 +246,8 @@ def _check_right(session: Session, review: Review, said: _Said) -> None:
     row = session.get(ClaimRow, review.id)
     if said.verdict is Verdict.SUSPECTED_MINOR:
         return
+    if review.state == "decided" and review.verdict == Verdict.SUSPECTED_MINOR:
+        raise minors_two(review.id)
     if said.claim is not None:
         if review.state != "open" or row is None or (row.token, row.actor) != (said.claim, said.actor):
             raise claims.gone(review.id)
@@ -267,7 +269,9 @@ def _check_right(session: Session, review: Review, said: _Said) -> None:
     if session.scalar(select(Review.id).where(Review.id == review.id, open_to(said.actor))) is None:
         raise ReviewError(
             _("Review %(review)s needs another person than %(actor)s.", review=review.id, actor=said.actor),
-            next_step=_("Have somebody decide it who took no part in it before."),
+            next_step=_("Have an adjudicator decide it who took no part in it before.")
+            if review.stage == Stage.ADJUDICATION
+            else _("Have somebody decide it who took no part in it before."),
         )
 
 
@@ -385,6 +389,18 @@ def _claimed_at(session: Session, review: Review, said: _Said) -> datetime | Non
     if row is None or said.claim is None or (row.token, row.actor) != (said.claim, said.actor):
         return None
     return row.claimed_at
+
+
+def minors_two(review_id: int) -> ReviewError:
+    return ReviewError(
+        _(
+            "Review %(review)s is a suspected minor's: that is overturned by two persons of the role minor_safety.",
+            review=review_id,
+        ),
+        next_step=_(
+            "One of them proposes it on the page of its case, under /minors; another one approves it there."
+        ),
+    )
 
 
 _NAMED = {"name": _("name"), "request id": _("request id"), "reason": _("reason")}

@@ -1,7 +1,7 @@
 """The blind second review: which verdicts need another person, and what follows from who said what.
 
 The first verdict is kept as an opinion and nothing moves. A second person decides without seeing it; when both agree
-it is enacted, when not a third person decides, who sees no names.
+it is enacted, when not an adjudicator decides who took no part, and who sees no names.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from config.database import Sessions
 from config.policy import PolicySettings
 from config.words import _
 from worker.act import PURGING
-from worker.domain import PURGED, Effect, Lane, State, Verdict
+from worker.domain import PURGED, Access, Effect, Lane, State, Verdict
 from worker.review import audit
 from worker.review.desk import appeals, claims
 from worker.review.desk.enact import TARGET, Moved, matches_of, move, support_own_bank, uploads_of
@@ -27,14 +27,17 @@ from worker.review.desk.reviews import (
     MAX_REASON,
     MAX_REQUEST_ID,
     ReviewError,
+    SecondPersonError,
     check_text,
     lock_reviews,
+    minors_two,
 )
 from worker.review.desk.second import opinions_on
+from worker.review.minors import cases
 from worker.store import contents
 from worker.store.desk import DecisionEffect, Opinion, Stage
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
-from worker.store.transitions import ALLOWED
+from worker.store.transitions import ALLOWED, access_of
 
 WINDOW = timedelta(minutes=10)
 """How long who decided may take it back; a lead may as long as the bytes are there."""
@@ -44,13 +47,16 @@ REASON = "undone"
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What an undo did. `kept`: uploads whose bytes are deleted. `undo_id` is None where only an opinion was taken
-    back."""
+    """What an undo did. `served`: how many of those that it moved are served again; `kept`: uploads whose bytes are
+    deleted. `undo_id` is None where only an opinion was taken back."""
 
     undo_id: int | None
     moved: Moved = ()
+    served: int = 0
     kept: int = 0
     repeated: bool = False
+    proposal_id: int | None = None
+    """Nothing was undone: it waits for another person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +77,14 @@ def undo(
     request_id: str,
     reason: str = "",
     lead: bool = False,
+    most_released: int | None = None,
 ) -> Undone:
     """Takes back the decision that counts on a review, or this person's verdict that waits for a second one.
 
     Who decided has ten minutes; a `lead` may until the bytes are deleted. The same `request_id` undoes once.
-    Raises ReviewError when there is nothing to undo, it is too late, or it was somebody else's.
+    Raises ReviewError when there is nothing to undo, it is too late, it was somebody else's, or it is a suspected
+    minor's; SecondPersonError, and undoes nothing, where a lead alone would serve more than `most_released` uploads
+    again.
     """
     check_text("name", actor, MAX_ACTOR, needed=True)
     check_text("request id", request_id, MAX_REQUEST_ID, needed=True)
@@ -94,7 +103,46 @@ def undo(
             return Undone(earlier.id, repeated=True)
         if review.state == "open" and review.stage in {Stage.SECOND, Stage.ADJUDICATION}:
             return _take_opinion_back(session, review, actor)
-        return _undo(session, policy, review, content, actor, request_id, reason, lead)
+        if review.state == "decided" and review.verdict == Verdict.SUSPECTED_MINOR:
+            raise minors_two(review_id)
+        decided = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
+        own = decided is not None and decided.actor == actor and _within(session, decided.at) is not None
+        undone = _undo(session, policy, review, content, actor, request_id, reason, lead)
+        if not own and most_released is not None and undone.served > most_released:
+            raise SecondPersonError(
+                f"This would serve {undone.served} uploads again; one person may do that for {most_released}.",
+                next_step="Somebody else has to approve it.",
+            )
+        return undone
+
+
+def undo_approved(
+    session: Session,
+    policy: PolicySettings,
+    review_id: int,
+    decision_id: int,
+    *,
+    actor: str,
+    approved_by: str,
+    request_id: str,
+    reason: str,
+) -> Undone:
+    """Takes back a decision with another person's approval, in the transaction of the caller; a suspected minor's too.
+
+    The review is in the hands of `actor`. Raises ReviewError when another decision counts by now.
+    """
+    appeals.one_at_a_time(session)
+    locked = lock_reviews(session, [review_id])
+    if review_id not in locked or locked[review_id][0].decision_id != decision_id:
+        raise ReviewError(
+            f"Review {review_id} was decided again since this was proposed.", next_step="Reject the proposal."
+        )
+    review, content = locked[review_id]
+    closing = review.verdict == Verdict.SUSPECTED_MINOR
+    undone = _undo(session, policy, review, content, actor, request_id, reason, lead=True)
+    if closing and review.verdict != Verdict.SUSPECTED_MINOR:
+        cases.close_case(session, review_id, proposed_by=actor, approved_by=approved_by)
+    return undone
 
 
 def may_undo(session: Session, review: Review, actor: str, *, lead: bool) -> datetime | None:
@@ -102,7 +150,7 @@ def may_undo(session: Session, review: Review, actor: str, *, lead: bool) -> dat
     if review.state == "decided":
         row = session.get(DecisionRow, review.decision_id)
         effect = session.get(DecisionEffect, review.decision_id)
-        if row is None or effect is None:
+        if row is None or effect is None or review.verdict == Verdict.SUSPECTED_MINOR:
             return None
     elif review.stage in {Stage.SECOND, Stage.ADJUDICATION}:
         given = opinions_on(session, review)
@@ -123,6 +171,7 @@ def undoable(session: Session, actor: str) -> list[Mine]:
         .join(DecisionRow, DecisionRow.id == Review.decision_id)
         .where(
             Review.state == "decided",
+            Review.verdict != Verdict.SUSPECTED_MINOR,
             DecisionRow.actor == actor,
             DecisionRow.at > func.clock_timestamp() - WINDOW,
         )
@@ -213,7 +262,7 @@ def _undo(
     support_own_bank(session, content, matched, counts)
     _restore_feedback(session, matched, effect, decision, row)
     _restore_review(session, review, effect, decision)
-    moved, kept = _restore_uploads(session, policy, review, content, effect, decision, counts, actor)
+    moved, served, kept = _restore_uploads(session, policy, review, content, effect, decision, counts, actor)
     if effect.review["stage"] == Stage.APPEAL:
         appeals.reopen(session, policy, review, decision, effect.review.get("reopened", []))
     if review.state == "open":
@@ -232,7 +281,7 @@ def _undo(
             "kept": kept,
         },
     )
-    return Undone(row.id, moved, kept)
+    return Undone(row.id, moved, served, kept)
 
 
 def _too_late(review: Review) -> ReviewError:
@@ -303,11 +352,14 @@ def _restore_uploads(
     decision: DecisionRow,
     counts: Verdict | None,
     actor: str,
-) -> tuple[Moved, int]:
-    """What the decision moved goes back; what came since, and was judged by it, goes where it would be without it."""
+) -> tuple[Moved, int, int]:
+    """What the decision moved goes back; what came since, and was judged by it, goes where it would be without it.
+
+    What moved, how many of it are served again, and how many can't come back.
+    """
     by_it = {f"decided_{decision.verdict}", f"retro_decided_{decision.verdict}"}
     moved = []
-    kept = 0
+    served = kept = 0
     for upload in uploads_of(session, content.id):
         was = effect.uploads.get(str(upload.id))
         if upload.reason not in by_it or (was is None and upload.state_since < decision.at):
@@ -318,10 +370,12 @@ def _restore_uploads(
         if upload.access_applied in {PURGED, PURGING}:
             kept += 1
             continue
+        denied = access_of(State(upload.state)) is not Access.SERVED
+        served += denied and access_of(target) is Access.SERVED
         move(session, upload, target, policy, actor=actor, reason=REASON, review=review)
         upload.reason = was[1] if was is not None else "match"
         moved.append((upload.id, Lane(upload.lane)))
-    return tuple(moved), kept
+    return tuple(moved), served, kept
 
 
 def _where(session: Session, upload: Upload, was: list[str] | None, counts: Verdict | None) -> State | None:

@@ -32,6 +32,7 @@ from worker.review.pages.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
 from worker.review.pages.kept import Kept
 from worker.review.pages.rendering import render
 from worker.review.people.permissions import May
+from worker.review.reveal.access import Purpose
 from worker.review.reveal.reveals import Reveals
 
 ROWS = 50
@@ -48,6 +49,13 @@ VERDICT_WORDS = {
     Verdict.SUSPECTED_MINOR: _("Suspected minor: close everywhere and preserve"),
 }
 """In the order of their keys, 1 to 5."""
+
+PURPOSE_WORDS = {
+    Purpose.ADVICE: "a colleague asked for advice",
+    Purpose.QUALITY: "to look again at how it was decided",
+    Purpose.REQUEST: "somebody concerned, a court or an authority asks",
+    Purpose.INCIDENT: "a fault or a misuse is looked into",
+}
 
 Number = Annotated[int, InPath(ge=1, lt=2**63)]
 Text = Annotated[str, Form()]
@@ -81,7 +89,6 @@ class DeskPages:
             default_response_class=HTMLResponse,
         )
         made.get("/", dependencies=sees)(self.reviews)
-        made.get("/minors", dependencies=[Depends(Asks(May.SEE_MINORS))])(self.minors)
         made.get("/reviews/{review_id}", dependencies=sees)(self.review)
         made.post("/next", dependencies=decides)(self.next)
         made.post("/reviews/{review_id}", dependencies=decides)(self.decide)
@@ -123,10 +130,6 @@ class DeskPages:
         with self._sessions() as session:
             return alarms(session, self._settings, self._pointer)
 
-    def minors(self, request: Request) -> str:
-        """What was decided as a suspected minor, for those whose task it is."""
-        return render("minors.html", **of_visitor(request), lines=self._desk.minors(limit=ROWS), rows=ROWS)
-
     def review(self, request: Request, review_id: Number) -> HTMLResponse:
         visitor = request.state.visitor
         with _told():
@@ -136,7 +139,8 @@ class DeskPages:
             **of_visitor(request),
             **{field.name: getattr(look, field.name) for field in fields(look)},
             held=look.held,
-            panel=self._reveals.panel(visitor.pseudonym, review_id) if self._reveals is not None else None,
+            panel=self._reveals.panel(visitor, review_id) if self._reveals is not None else None,
+            purposes=PURPOSE_WORDS,
             verdicts=VERDICT_WORDS,
             reasons=self._settings.review.reasons,
             request_id=str(uuid4()),
@@ -205,8 +209,8 @@ class DeskPages:
 
     def undo(self, request: Request, review_id: Number, request_id: Text) -> RedirectResponse:
         with _told():
-            self._desk.undo(request.state.visitor, review_id, request_id=request_id)
-        return _to(f"/reviews/{review_id}")
+            undone = self._desk.undo(request.state.visitor, review_id, request_id=request_id)
+        return _to("/proposals" if undone.proposal_id is not None else f"/reviews/{review_id}")
 
     def appeal(self, request: Request, upload_id: Number, reason: Text) -> RedirectResponse:
         with _told():

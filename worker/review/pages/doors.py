@@ -107,7 +107,7 @@ class Doors:
             raise HTTPException(401, _("Your sign-in has ended. Nothing was done: sign in and try again."))
         person, session_id = found
         roles = tuple(Role(role) for role in person.roles)
-        request.state.visitor = Visitor(person.id, person.pseudonym, roles, session_id)
+        request.state.visitor = Visitor(person.id, person.pseudonym, roles, session_id, person.single_keys)
         request.state.user = person.pseudonym
         request.state.form_token = sign_ins.form_token(token)
 

@@ -17,6 +17,7 @@ from config.words import _
 from worker.domain import Lane
 from worker.review import audit
 from worker.review.desk import proposals
+from worker.review.minors.restricted import restricted
 from worker.review.pages.doors import Asks, Doors, of_visitor
 from worker.review.pages.rendering import render
 from worker.review.people import people, sign_ins
@@ -100,8 +101,16 @@ class OfficePages:
     def audit(self, request: Request) -> str:
         with self._sessions() as session:
             entries = audit.newest(session, AUDIT_ROWS)
+            hidden = set() if request.state.visitor.may(May.SEE_MINORS) else restricted(session, entries)
             head = audit.head_of(session)
-        return render("audit.html", **of_visitor(request), entries=entries, head=str(head), rows=AUDIT_ROWS)
+        return render(
+            "audit.html",
+            **of_visitor(request),
+            entries=entries,
+            restricted=hidden,
+            head=str(head),
+            rows=AUDIT_ROWS,
+        )
 
     def people(self, request: Request) -> str:
         with self._sessions() as session:

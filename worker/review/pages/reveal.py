@@ -14,6 +14,7 @@ from worker.review.languages import spoken
 from worker.review.pages.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
 from worker.review.pages.rendering import render
 from worker.review.people.permissions import May
+from worker.review.reveal.access import Purpose
 from worker.review.reveal.exposure import SHOWN_SECONDS
 from worker.review.reveal.reveals import RevealError, Reveals
 
@@ -43,13 +44,15 @@ class RevealPages:
         review_id: _Number,
         rung: Annotated[Rung, Form()],
         region: Annotated[str, Form(max_length=40)] = "",
+        purpose: Annotated[Purpose | None, Form()] = None,
     ) -> Response:
         """A script is told the address; a form without one gets a page that shows it, of the lowest two rungs only."""
+        visitor = request.state.visitor
         scripted = request.headers.get("accept", "") == "application/json"
         try:
             if not scripted and rung > Rung.GREY:
                 raise RevealError(400, _("This rung is shown only while a button is held, by a script."))
-            address = f"/reveal/{self._reveals.ask(request.state.visitor, review_id, rung, region)}"
+            address = f"/reveal/{self._reveals.ask(visitor, review_id, rung, region, purpose)}"
         except RevealError as error:
             if not scripted:
                 raise HTTPException(error.status, error.words) from None

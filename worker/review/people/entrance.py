@@ -42,6 +42,29 @@ def by_password(sessions: Sessions, settings: ReviewSettings, name: str, passwor
     raise SignInError(_("The name or the password is wrong."), next_step=_("Try again."))
 
 
+def change_password(sessions: Sessions, person_id: int, old: str, new: str, address: str) -> None:
+    """A person's own new password; it ends all their sessions, this one too.
+
+    The old one is asked for, and its tries are counted as sign-ins are: an open page must not be a way to guess it.
+    Raises SignInError when it is wrong, PeopleError for a new one that is too short or where the provider has it.
+    """
+    with sessions.begin() as session:
+        person = session.get_one(Person, person_id)
+        name, pseudonym, password_hash = person.name, person.pseudonym, person.password_hash
+        attempt = throttle.begin(session, name, address)
+    right = passwords.right(old, password_hash)
+    # Who came by a link has none yet, and gives none.
+    first = password_hash is None and not old
+    with sessions.begin() as session:
+        person = session.get_one(Person, person_id, with_for_update=True)
+        if (right or first) and person.password_hash == password_hash and not person.disabled:
+            people.set_password(session, person, new, actor=pseudonym)
+            throttle.forgive(session, name, attempt)
+            return
+        refused(session, person)
+    raise SignInError("The old password is wrong.", next_step="Try again.")
+
+
 def make_link(session: Session, person: Person, minutes: float, *, actor: str) -> str:
     """A token that lets this person in once. Raises PeopleError for somebody who is disabled."""
     if person.disabled:

@@ -15,7 +15,7 @@ from worker.review.faults import PeopleError
 from worker.review.people import sign_ins, tokens
 from worker.review.people.passwords import hash_password
 from worker.review.people.permissions import May, allowed
-from worker.store.people import Person, Role
+from worker.store.people import Person, Role, SignedIn
 
 LONGEST_NAME = 200
 
@@ -29,6 +29,8 @@ class Visitor:
     roles: tuple[Role, ...]
     session_id: int | None
     """None for who came by a token."""
+    single_keys: bool = True
+    """Whether one key alone does something on the pages."""
 
     def may(self, what: May) -> bool:
         return what in allowed(self.roles)
@@ -117,6 +119,15 @@ def set_password(session: Session, person: Person, password: str, *, actor: str)
     _record(session, person, "person_password", actor)
 
 
+def set_single_keys(session: Session, person_id: int, *, on: bool, actor: str) -> None:
+    """Turns the shortcuts of one key on or off for a person; counts with their next page."""
+    person = session.get_one(Person, person_id, with_for_update=True)
+    if person.single_keys is on:
+        return
+    person.single_keys = on
+    _record(session, person, "person_keys", actor, single_keys=on)
+
+
 def disable(session: Session, person: Person, *, actor: str) -> None:
     """Ends all sessions, links and tokens; nobody signs in as this person until `enable`."""
     person.disabled = True
@@ -137,6 +148,14 @@ def revoke(session: Session, session_id: int, *, actor: str) -> None:
             next_step=_("`hashwarden people sessions` lists them."),
         )
     audit.record(session, actor=actor, action="session_revoked", subject=("session", session_id))
+
+
+def revoke_own(session: Session, person_id: int, session_id: int, *, actor: str) -> None:
+    """Ends one session of this person; raises PeopleError for somebody else's as for one that is none."""
+    own = session.scalar(
+        select(SignedIn.id).where(SignedIn.id == session_id, SignedIn.person_id == person_id)
+    )
+    revoke(session, own or 0, actor=actor)
 
 
 def revoke_all(session: Session, person: Person, *, actor: str) -> int:

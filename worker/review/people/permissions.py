@@ -19,6 +19,8 @@ class May(StrEnum):
     DECIDE = "decide"
     APPEAL = "appeal"
     """Open appeals against removals, and read what became of them."""
+    ADJUDICATE = "adjudicate"
+    """Where two persons disagree, and they took no part."""
     UNDO_OTHERS = "undo_others"
     """What another person decided, as long as the bytes are there."""
     SEE_UPLOADS = "see_uploads"
@@ -46,10 +48,11 @@ _REVIEWS = {
 
 ALLOWED: dict[Role, frozenset[May]] = {
     Role.REVIEWER: frozenset(_REVIEWS),
-    Role.ADJUDICATOR: frozenset(_REVIEWS),
+    Role.ADJUDICATOR: frozenset(_REVIEWS | {May.ADJUDICATE}),
     Role.MINOR_SAFETY: frozenset(_REVIEWS | {May.SEE_MINORS}),
     Role.LEAD: frozenset(
-        _REVIEWS | {May.UNDO_OTHERS, May.APPROVE, May.SEE_AUDIT, May.SEE_FIGURES, May.SEE_EACH_PERSON}
+        _REVIEWS
+        | {May.ADJUDICATE, May.UNDO_OTHERS, May.APPROVE, May.SEE_AUDIT, May.SEE_FIGURES, May.SEE_EACH_PERSON}
     ),
     # Sees what was done, and none of what it was done to.
     Role.AUDITOR: frozenset({May.SEE_PROPOSALS, May.SEE_AUDIT, May.SEE_FIGURES}),

@@ -86,8 +86,9 @@ def who(
     return person, session_id
 
 
-def listed(session: Session, settings: ReviewSettings) -> list[SessionLine]:
-    """The open sessions of all, the newest first."""
+def listed(session: Session, settings: ReviewSettings, person_id: int | None = None) -> list[SessionLine]:
+    """The open sessions of all, or of one person, the newest first."""
+    whose = () if person_id is None else (Person.id == person_id,)
     rows = session.execute(
         select(
             SignedIn.id,
@@ -98,7 +99,7 @@ def listed(session: Session, settings: ReviewSettings) -> list[SessionLine]:
             SignedIn.expires_at,
         )
         .join(Person, Person.id == SignedIn.person_id)
-        .where(*_open(settings))
+        .where(*_open(settings), *whose)
         .order_by(SignedIn.id.desc())
     )
     return [SessionLine(*row) for row in rows]

@@ -37,9 +37,11 @@ class Asked:
     review_id: int
     rung: Rung
     region: str
+    purpose: str
+    """Why somebody looks who has not the review in hand; else ''."""
 
 
-def new_address(session: Session, actor: str, review_id: int, rung: Rung, region: str) -> str:
+def new_address(session: Session, actor: str, review_id: int, rung: Rung, region: str, purpose: str) -> str:
     """The token of a new address; outlived ones are cleared away."""
     now = func.clock_timestamp()
     session.execute(delete(RevealAddress).where(RevealAddress.until < now - _KEPT))
@@ -51,6 +53,7 @@ def new_address(session: Session, actor: str, review_id: int, rung: Rung, region
             review_id=review_id,
             rung=rung,
             region=region,
+            purpose=purpose,
             until=now + timedelta(seconds=ADDRESS_SECONDS),
         )
     )
@@ -69,10 +72,10 @@ def use_address(session: Session, token: str, actor: str) -> Asked:
             RevealAddress.until > func.clock_timestamp(),
         )
         .values(used_at=func.clock_timestamp())
-        .returning(RevealAddress.review_id, RevealAddress.rung, RevealAddress.region)
+        .returning(RevealAddress.review_id, RevealAddress.rung, RevealAddress.region, RevealAddress.purpose)
     ).one_or_none()
     if used is not None:
-        return Asked(digest, used.review_id, Rung(used.rung), used.region)
+        return Asked(digest, used.review_id, Rung(used.rung), used.region, used.purpose)
     owner = session.scalar(select(RevealAddress.actor).where(RevealAddress.digest == digest))
     if owner is not None and owner != actor:
         raise NotYours

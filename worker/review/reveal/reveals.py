@@ -30,6 +30,7 @@ from worker.review import audit
 from worker.review.names import name_of
 from worker.review.people.people import Visitor
 from worker.review.people.permissions import May
+from worker.review.reveal.access import Need, Purpose, need_of
 from worker.review.reveal.addresses import Asked, NotYours, UsedUp, close_view, new_address, use_address
 from worker.review.reveal.exposure import Exposure, exposure_of
 from worker.review.reveal.sheet import sheet
@@ -44,6 +45,13 @@ _COPIES_TRIED = 3
 _ELSEWHERE = frozenset({State.GONE, State.SUPERSEDED})
 _NEAR = 0.5
 """Seconds within which two stills would show the same."""
+
+
+_ASKED = {
+    Need.CLAIM: "A picture is shown to who has the review in hand.",
+    Need.PURPOSE: "A picture of a review that you have not in hand is shown for a stated reason.",
+}
+_NEXT = {Need.CLAIM: "Take the review first.", Need.PURPOSE: "Choose why you look, and ask again."}
 
 
 class RevealError(HashwardenError):
@@ -81,6 +89,8 @@ class Panel:
     matched: tuple[str, ...]
     """Regions of matches, the nearest first."""
     exposure: Exposure
+    needs: Need
+    """What this person has to have, or to say, before a picture is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +122,7 @@ class Reveals:
         # A longer object is not read to its end for its digest: it can't be shown.
         self._media = settings.media.model_copy(update={"digest_bytes": settings.media.spool_bytes})
 
-    def panel(self, actor: str, review_id: int) -> Panel:
+    def panel(self, visitor: Visitor, review_id: int) -> Panel:
         """What this review, which must be there, offers this person."""
         with self._sessions() as session:
             review = session.get_one(Review, review_id)
@@ -127,7 +137,8 @@ class Reveals:
             return Panel(
                 withheld=_is_withheld(review),
                 matched=tuple(regions.values())[:3],
-                exposure=exposure_of(session, actor, self._settings.exposure),
+                exposure=exposure_of(session, visitor.pseudonym, self._settings.exposure),
+                needs=need_of(session, visitor, review),
             )
 
     def exposure(self, actor: str) -> tuple[Exposure, float]:
@@ -135,20 +146,30 @@ class Reveals:
         with self._sessions() as session:
             return exposure_of(session, actor, self._settings.exposure), self._settings.exposure.cool_down
 
-    def ask(self, visitor: Visitor, review_id: int, rung: Rung, region: str) -> str:
-        """The token of a single-use address for one look. Raises RevealError."""
+    def ask(
+        self, visitor: Visitor, review_id: int, rung: Rung, region: str, purpose: Purpose | None = None
+    ) -> str:
+        """The token of a single-use address for one look; of a review that this person has in hand, or for a purpose.
+
+        Raises RevealError.
+        """
+        actor = visitor.pseudonym
         if rung is Rung.FACTS or (rung is Rung.PEEK) is not bool(region):
             raise RevealError(400, _("That is no rung of the ladder."), next_step=_("Load the page again."))
         with self._sessions.begin() as session:
             try:
-                review = self._allowed(session, visitor.pseudonym, review_id, rung)
+                review = self._allowed(session, actor, review_id, rung)
             except WithheldError:
                 if visitor.may(May.SEE_MINORS):
                     raise
                 # Who may not see it is not told that it is there.
-                raise RevealError(404, f"There is no review {review_id}.") from None
+                raise RevealError(404, _("There is no review %(review)s.", review=review_id)) from None
+            needs = need_of(session, visitor, review)
+            if needs is Need.CLAIM or (needs is Need.PURPOSE and purpose is None):
+                raise RevealError(403, _ASKED[needs], next_step=_NEXT[needs])
             _cut(session, review.content_id, region)
-            return new_address(session, visitor.pseudonym, review_id, rung, region)
+            why = purpose if needs is Need.PURPOSE and purpose is not None else ""
+            return new_address(session, actor, review_id, rung, region, why)
 
     def picture(self, actor: str, token: str) -> Picture:
         """The picture of an address, once. The look is in the ledger when this returns. Raises RevealError."""
@@ -290,6 +311,7 @@ class Reveals:
                     "rung": asked.rung.name.lower(),
                     "region": asked.region,
                     "stills": stills,
+                    **({"purpose": asked.purpose} if asked.purpose else {}),
                 },
             )
 

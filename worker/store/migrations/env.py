@@ -10,6 +10,7 @@ import worker.store.audit_log
 import worker.store.desk
 import worker.store.hunts
 import worker.store.ledger
+import worker.store.minor_cases
 import worker.store.models
 import worker.store.people
 import worker.store.proposals

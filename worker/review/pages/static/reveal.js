@@ -72,6 +72,8 @@
     say(words.loading);
     try {
       const form = new URLSearchParams({ token: panel.dataset.token, rung, region: region || "" });
+      const purpose = panel.querySelector("[data-purpose]");
+      if (purpose && purpose.value) form.set("purpose", purpose.value);
       const asked = await fetch(panel.dataset.reveal, {
         method: "POST",
         body: form,

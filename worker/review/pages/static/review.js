@@ -44,6 +44,9 @@
     }, renewEvery * 1000);
   }
 
+  // Who has turned the shortcuts of one key off has Tab, the arrow keys and Enter, as on any form.
+  if (document.body.dataset.keys === "off") return;
+
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     // A picture is held open: whatever is pressed now is not meant as a verdict.

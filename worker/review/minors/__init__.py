@@ -1,0 +1,1 @@
+"""Suspected minors: their cases, the prepared report, and what of them the audit page shows."""
