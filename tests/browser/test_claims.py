@@ -19,13 +19,11 @@ ROUNDS = 10
 
 def test_a_lease_that_ended_is_told_and_its_form_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     held, ann, bo = desk.system.held(), desk.person(), desk.person()
-    ann.page.clock.install()
-    monkeypatch.setattr(claims, "LEASE", timedelta(seconds=2))
-    ann.take(held)
-    monkeypatch.undo()
+    with monkeypatch.context() as short:
+        short.setattr(claims, "LEASE", timedelta(seconds=1))
+        ann.take(held)
     desk.system.expire(held)
     bo.take(held)
-    ann.page.clock.run_for(3_000)
     expect(ann.page.locator(".claim")).to_contain_text("somebody else may take it")
     expect(ann.button("Decide Enter")).to_be_disabled()
     # A page without its script sends the form all the same.
@@ -136,5 +134,5 @@ def test_people_who_ask_for_the_next_one_at_once_get_different_ones(desk: Desk) 
 
 def test_nothing_was_decided_twice_in_all_of_this(desk: Desk) -> None:
     with desk.system.sessions() as session:
-        most = select(func.count()).group_by(DecisionRow.content_id).order_by(func.count().desc()).limit(1)
-        assert session.scalar(most) == 1
+        times = session.execute(select(DecisionRow.content_id, func.count()).group_by(DecisionRow.content_id))
+        assert {number for _, number in times} == {1}

@@ -1,4 +1,4 @@
-"""What takes more than one person (second reviews, adjudication, appeals), and a suspected minor, which closes for all."""
+"""Second reviews, adjudication and appeals, which take several people, and a suspected minor, which closes for all."""
 
 from __future__ import annotations
 
