@@ -113,7 +113,9 @@ def system(
             server.start()
     name = f"browser_{uuid.uuid4().hex}"
     database = embedded.postgres.create_database(name, template=template_database)
-    with system_on(embedded, database, tmp_path_factory.mktemp("system")) as running:
+    with system_on(
+        embedded, database, tmp_path_factory.mktemp("system"), bucket=name.replace("_", "-")
+    ) as running:
         yield running
     embedded.postgres.drop_database(name)
 

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select, update
 
+from bank_sync.bank import BankCheckpoint
 from config.settings import load_settings
 from tests.integration.conftest import Rig
 from tests.integration.console import Console
@@ -31,7 +32,7 @@ from worker.media.sandbox import ZygoteSandbox
 from worker.pipeline import Stages, process
 from worker.review.reveal.reveals import Reveals
 from worker.store.desk import ClaimRow
-from worker.store.models import MatchRow, Review, Upload
+from worker.store.models import Heartbeat, MatchRow, Review, Upload
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -74,7 +75,9 @@ class _Acting(Console):
 class System:
     """A database, a bucket and a console of its own on servers that run."""
 
-    def __init__(self, embedded: Embedded, database: str, state_dir: Path, ending: ExitStack) -> None:
+    def __init__(
+        self, embedded: Embedded, database: str, state_dir: Path, bucket: str, ending: ExitStack
+    ) -> None:
         """`database` is the address of one with the current schema; all that is started ends with `ending`."""
         self.s3 = boto3.client(
             "s3",
@@ -84,7 +87,7 @@ class System:
             aws_secret_access_key=SECRET_KEY,
         )
         ending.callback(self.s3.close)
-        self.bucket = f"uploads-{uuid.uuid4().hex[:8]}"
+        self.bucket = bucket
         self.s3.create_bucket(Bucket=self.bucket)
         self.s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": "Enabled"})
         settings = load_settings(
@@ -108,6 +111,10 @@ class System:
         self.sessions = self.rig.sessions
         sandbox = ending.enter_context(ZygoteSandbox())
         reveals = Reveals(settings, self.sessions, self.rig.parts.store, sandbox, sandbox)
+        with self.sessions.begin() as session:
+            # The services and the cron job beside the console are well: no alarm stands over the queue.
+            session.add(Heartbeat(service="dispatch", host="host", pid=1))
+            session.add(BankCheckpoint(bank="stopncii", next_start=0, drained_at=func.clock_timestamp()))
         self.console = _Acting(settings, self.rig, ending, reveals)
         self._scenes = (scene(number) for number in count())
 
@@ -142,6 +149,15 @@ class System:
             matches = session.scalars(query.where(Upload.id == held.upload)).unique()
             for match in matches:
                 match.region = [0.5, 0.0, 0.5, 0.5]
+        return held
+
+    def aged(self, held: Held, share: float) -> Held:
+        """Lets this share of the review's time pass at once."""
+        with self.sessions.begin() as session:
+            review = session.get_one(Review, held.review)
+            passed = share * (review.due_at - review.opened_at)
+            review.opened_at -= passed
+            review.due_at -= passed
         return held
 
     def served(self, held: Held) -> bool:
@@ -181,9 +197,9 @@ def _apart(value: bytes, distance: int) -> bytes:
 
 
 @contextmanager
-def system_on(embedded: Embedded, database: str, state_dir: Path) -> Iterator[System]:
+def system_on(embedded: Embedded, database: str, state_dir: Path, bucket: str) -> Iterator[System]:
     """The system, whatever the environment says."""
     with pytest.MonkeyPatch.context() as patch, ExitStack() as ending:
         for name in [name for name in os.environ if name.startswith("HASHWARDEN_")]:
             patch.delenv(name)
-        yield System(embedded, database, state_dir, ending)
+        yield System(embedded, database, state_dir, bucket, ending)

@@ -92,7 +92,7 @@ def test_a_revoked_session_decides_nothing(desk: Desk) -> None:
 def test_pictures_end_with_the_session(desk: Desk) -> None:
     held = desk.system.held()
     ann = desk.person()
-    ann.at(held)
+    ann.take(held)
     with desk.system.sessions.begin() as session:
         people.revoke_all(session, people.get(session, ann.pseudonym), actor="test")
     ann.button("Mosaic").click()

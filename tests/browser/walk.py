@@ -126,8 +126,9 @@ def _queue(desk: Desk, look: Look, team: Team) -> None:
     look("minors-empty", team.mina.page)
     first = system.held(distance=2, folder="u1", copies=2)
     system.near(first)
-    for number, distance in enumerate((6, 0, 12, 18, 24), start=2):
-        system.held(distance=distance, folder=f"u{number}")
+    passed = ((6, 1.02), (0, 0.96), (12, 0.85), (18, 0.6), (24, 0.3))
+    for number, (distance, share) in enumerate(passed, start=2):
+        system.aged(system.held(distance=distance, folder=f"u{number}"), share)
     system.region(system.held(distance=14, bank="own", folder="u7"))
     bo.take(system.held(distance=8, folder="u8"))
     ann.page.goto("/")
