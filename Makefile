@@ -7,7 +7,7 @@ DEMO_ARGS ?=
 # Two workers: most tests wait for servers and processes. A file stays with one worker and shares its fixtures.
 TEST_ARGS ?= --numprocesses=2 --dist=loadfile
 
-.PHONY: venv demo test lint fuzz accuracy benchmarks docs lock clean
+.PHONY: venv demo test lint fuzz accuracy benchmarks docs words lock clean
 
 venv: $(STAMP)
 
@@ -56,6 +56,14 @@ benchmarks: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m config.reference > docs/reference/settings.md
 	$(BIN)/python -m worker.commands.reference > docs/reference/command-line.md
+
+# The catalogue of all texts of the pages, made from the code; and what is missing in the languages.
+words: $(STAMP)
+	$(BIN)/python -m worker.review.catalogue > worker/review/locale/hashwarden.pot.new
+	mv worker/review/locale/hashwarden.pot.new worker/review/locale/hashwarden.pot
+	for po in worker/review/locale/*.po; do \
+		$(BIN)/python -m babel.messages.frontend -q update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 110 \
+			-i worker/review/locale/hashwarden.pot -o $$po -l $$(basename $$po .po); done
 
 # Re-resolves every pin. Needs uv; the lock names no index.
 lock:

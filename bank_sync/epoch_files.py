@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bank_sync.manifest import FORMAT, EpochError, File, Manifest, files_of, parse_manifest, refused
+from config.words import _
 
 POINTER = "CURRENT"
 FILES = "files"
@@ -85,12 +86,18 @@ def read_pointer(folder: Path) -> Pointer:
         raw = (folder / POINTER).read_bytes()
     except FileNotFoundError:
         raise EpochError(
-            "No epoch is published yet.", next_step="Run `hashwarden bank sync --all` first.", fault="none"
+            _("No epoch is published yet."),
+            next_step=_("Run `hashwarden bank sync --all` first."),
+            fault="none",
         ) from None
     except OSError as error:
         raise EpochError(
-            f"The epoch pointer in {folder} can't be read: {error.strerror}.",
-            next_step="Correct the folder's permissions or mount.",
+            _(
+                "The epoch pointer in %(folder)s can't be read: %(fault)s.",
+                folder=folder,
+                fault=error.strerror,
+            ),
+            next_step=_("Correct the folder's permissions or mount."),
             fault="unreadable",
         ) from None
     return parse_pointer(raw, str(folder))
@@ -111,8 +118,8 @@ def parse_pointer(raw: bytes, where: str) -> Pointer:
         sound = False
     if not sound:
         raise EpochError(
-            f"The epoch pointer in {where} is not valid.",
-            next_step="Run `hashwarden index publish` to write it anew.",
+            _("The epoch pointer in %(folder)s is not valid.", folder=where),
+            next_step=_("Run `hashwarden index publish` to write it anew."),
             fault="corrupt",
         )
     return pointer

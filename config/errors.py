@@ -6,6 +6,8 @@ entry, a case number, a credential or an object key: error texts reach logs.
 
 from typing import ClassVar
 
+from config.words import Words, joined
+
 
 class HashwardenError(Exception):
     """Base of all expected failures; the command line prints it as one sentence and exits 1."""
@@ -16,6 +18,11 @@ class HashwardenError(Exception):
         super().__init__(message)
         self.message = message
         self.next_step = next_step
+
+    @property
+    def words(self) -> Words:
+        """What `str` gives, for a page to say in its reader's language."""
+        return joined(self.message, self.next_step)
 
     def __str__(self) -> str:
         return f"{self.message} {self.next_step}".strip()

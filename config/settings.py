@@ -200,6 +200,9 @@ class ReviewSettings(_Group):
     url: str = Field("", description="Where people reach the pages; empty: the address they listen on.")
     session_lasts: float = Field(43200, gt=0, description="Seconds until a sign-in ends, however busy it is.")
     idle_after: float = Field(3600, gt=0, description="Seconds without a page until a sign-in ends.")
+    language: str = Field(
+        "auto", description="Language of the pages: `auto` (what the browser asks for), `en`, `de`."
+    )
     reasons: dict[str, str] = Field(
         default_factory=dict, description="The short list of reasons: a code and its words."
     )

@@ -16,6 +16,7 @@ from config.database import Sessions
 from config.settings import Settings
 from worker.domain import Lane
 from worker.review.app import make_app
+from worker.review.languages import Languages
 from worker.review.people import entrance, people
 from worker.review.reveal.reveals import Reveals
 from worker.store.people import Role
@@ -52,12 +53,17 @@ class Console:
     """The application on a socket; `nobody` is a client that is not signed in."""
 
     def __init__(
-        self, settings: Settings, sessions: Sessions, ending: ExitStack, reveals: Reveals | None = None
+        self,
+        settings: Settings,
+        sessions: Sessions,
+        ending: ExitStack,
+        reveals: Reveals | None = None,
+        languages: Languages | None = None,
     ) -> None:
         self.settings = settings
         self.sessions = sessions
         self.woken: list[tuple[int, Lane]] = []
-        self.app = make_app(settings, sessions, self._wake, reveals=reveals)
+        self.app = make_app(settings, sessions, self._wake, reveals=reveals, languages=languages)
         self.address = ending.enter_context(served(self.app))
         self._ending = ending
         self.nobody = self.client()

@@ -10,6 +10,7 @@ clockwise by 90 degrees matches at `rotate_90`.
 
 from collections.abc import Iterable
 
+from config.words import Words, _, joined
 from worker.domain import ViewHash
 
 BACKGROUNDS = ("", "on_white", "on_black")
@@ -34,20 +35,20 @@ EDITS = ("part", "uncropped", "straightened", "filled")
 degrees or a slant is set straight; what covers a place is replaced by what is around it."""
 
 _WORDS = {
-    "on_white": "on white",
-    "on_black": "on black",
-    "rotate_90": "turned left",
-    "rotate_180": "upside down",
-    "rotate_270": "turned right",
-    "flip_vertical": "flipped top to bottom",
-    "flip_horizontal": "mirrored",
-    "transpose": "mirrored and turned left",
-    "transverse": "mirrored and turned right",
-    COMPLEMENT: "colours inverted",
-    "part": "a part of the picture, its border removed",
-    "uncropped": "completed where it was cropped",
-    "straightened": "set straight",
-    "filled": "what covers a part removed",
+    "on_white": _("on white"),
+    "on_black": _("on black"),
+    "rotate_90": _("turned left"),
+    "rotate_180": _("upside down"),
+    "rotate_270": _("turned right"),
+    "flip_vertical": _("flipped top to bottom"),
+    "flip_horizontal": _("mirrored"),
+    "transpose": _("mirrored and turned left"),
+    "transverse": _("mirrored and turned right"),
+    COMPLEMENT: _("colours inverted"),
+    "part": _("a part of the picture, its border removed"),
+    "uncropped": _("completed where it was cropped"),
+    "straightened": _("set straight"),
+    "filled": _("what covers a part removed"),
 }
 
 
@@ -81,16 +82,16 @@ CODES.update(
 
 NAMES: tuple[str, ...] = tuple(CODES)
 
-WORDS: dict[str, str] = {
-    view_name(inverted, background, turn): ", ".join(
-        _WORDS[part] for part in (inverted, background, turn) if part
+WORDS: dict[str, Words] = {
+    view_name(inverted, background, turn): joined(
+        *(_WORDS[part] for part in (inverted, background, turn) if part), between=", "
     )
-    or "as uploaded"
+    or _("as uploaded")
     for inverted in ("", COMPLEMENT)
     for background in BACKGROUNDS
     for turn in DIHEDRAL
 } | {
-    view_name(edit, turn): ", ".join(_WORDS[part] for part in (turn, edit) if part)
+    view_name(edit, turn): joined(*(_WORDS[part] for part in (turn, edit) if part), between=", ")
     for edit in EDITS
     for turn in DIHEDRAL
 }

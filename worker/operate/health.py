@@ -18,6 +18,7 @@ from sqlalchemy.sql.elements import SQLCoreOperations
 from bank_sync.bank import BankCheckpoint, Feedback
 from bank_sync.epoch import EpochError, Pointer
 from config.settings import Settings
+from config.words import Words, _, joined, ngettext
 from worker.act import REFUSED
 from worker.domain import State
 from worker.events.arrivals import NEW
@@ -157,7 +158,9 @@ def _index(session: Session, settings: Settings, pointer: PointerReader) -> Iter
         confirmed_at = pointer().confirmed_at
     except EpochError as error:
         yield Alarm(
-            AlarmCode.INDEX_MISSING, f"{error.message} Nothing is scanned without it.", error.next_step
+            AlarmCode.INDEX_MISSING,
+            joined(error.message, _("Nothing is scanned without it.")),
+            error.next_step,
         )
         return
     now = session.scalars(select(func.clock_timestamp())).one()
@@ -165,8 +168,8 @@ def _index(session: Session, settings: Settings, pointer: PointerReader) -> Iter
     if age > settings.alarms.index_stale_after:
         yield Alarm(
             AlarmCode.INDEX_STALE,
-            f"The index was last found up to date {words(age)} ago.",
-            "Check that cron runs `hashwarden bank sync --all`.",
+            _("The index was last found up to date %(time)s ago.", time=words(age)),
+            _("Check that cron runs `hashwarden bank sync --all`."),
         )
 
 
@@ -174,11 +177,15 @@ def _dispatch(session: Session, settings: Settings) -> Iterator[Alarm]:
     longest = max(60.0, 4 * settings.queue.dispatch_every)
     age = session.scalar(select(seconds_since(func.max(Heartbeat.at))).where(Heartbeat.service == "dispatch"))
     if age is None or age > longest:
-        since = "has never run" if age is None else f"gave its last sign of life {words(age)} ago"
         yield Alarm(
             AlarmCode.DISPATCH_SILENT,
-            f"The dispatcher {since}: retries, restores and webhooks wait for it.",
-            "Start `hashwarden dispatch`, and check that it reaches the broker.",
+            _("The dispatcher has never run: retries, restores and webhooks wait for it.")
+            if age is None
+            else _(
+                "The dispatcher gave its last sign of life %(time)s ago: retries, restores and webhooks wait for it.",
+                time=words(age),
+            ),
+            _("Start `hashwarden dispatch`, and check that it reaches the broker."),
         )
 
 
@@ -192,14 +199,23 @@ def _effects(session: Session) -> Iterator[Alarm]:
     if refused:
         yield Alarm(
             AlarmCode.EFFECT_REFUSED,
-            f"The store refuses to withhold, restore or remove {refused} uploads.",
-            "Run `hashwarden doctor`: it names the permission or ability that is missing.",
+            ngettext(
+                "The store refuses to withhold, restore or remove %(num)s upload.",
+                "The store refuses to withhold, restore or remove %(num)s uploads.",
+                refused,
+            ),
+            _("Run `hashwarden doctor`: it names the permission or ability that is missing."),
         )
     if failing:
         yield Alarm(
             AlarmCode.EFFECT_FAILING,
-            f"The effect on {failing} uploads has failed {EFFECT_TRIES} times or more and is tried again.",
-            "Check that the object store is reachable; `hashwarden doctor` tries it.",
+            ngettext(
+                "The effect on %(num)s upload has failed %(tries)s times or more and is tried again.",
+                "The effect on %(num)s uploads has failed %(tries)s times or more and is tried again.",
+                failing,
+                tries=EFFECT_TRIES,
+            ),
+            _("Check that the object store is reachable; `hashwarden doctor` tries it."),
         )
 
 
@@ -214,8 +230,13 @@ def _pending(session: Session, settings: Settings) -> Iterator[Alarm]:
     if number:
         yield Alarm(
             AlarmCode.PENDING_OLD,
-            f"{number} uploads have waited too long to be scanned, the oldest for {words(age)}.",
-            "`hashwarden uploads --state pending` shows why; more workers help when there is no fault.",
+            ngettext(
+                "%(num)s upload has waited too long to be scanned, the oldest for %(time)s.",
+                "%(num)s uploads have waited too long to be scanned, the oldest for %(time)s.",
+                number,
+                time=words(age),
+            ),
+            _("`hashwarden uploads --state pending` shows why; more workers help when there is no fault."),
         )
 
 
@@ -226,11 +247,15 @@ def _overdue(session: Session) -> Iterator[Alarm]:
         )
     ).one()
     if number:
-        told = "1 review is" if number == 1 else f"{number} reviews are"
         yield Alarm(
             AlarmCode.REVIEW_OVERDUE,
-            f"{told} past the deadline, the oldest by {words(age)}.",
-            "`hashwarden reviews` lists them first: have them decided.",
+            ngettext(
+                "%(num)s review is past the deadline, the oldest by %(time)s.",
+                "%(num)s reviews are past the deadline, the oldest by %(time)s.",
+                number,
+                time=words(age),
+            ),
+            _("`hashwarden reviews` lists them first: have them decided."),
         )
 
 
@@ -252,12 +277,16 @@ def _banks(session: Session, settings: Settings) -> Iterator[Alarm]:
         age = row.age if row else None
         if age is not None and age <= settings.alarms.bank_stale_after:
             continue
-        since = "was never read to its end" if age is None else f"was last read to its end {words(age)} ago"
-        fault = f" (last error: {row.last_error})" if row and row.last_error else ""
+        since = (
+            _("Bank %(bank)s was never read to its end.", bank=name)
+            if age is None
+            else _("Bank %(bank)s was last read to its end %(time)s ago.", bank=name, time=words(age))
+        )
+        fault = _("Last error: %(fault)s.", fault=row.last_error) if row and row.last_error else ""
         yield Alarm(
             AlarmCode.BANK_STALE,
-            f"Bank {name} {since}{fault}.",
-            f"Run `hashwarden bank sync {name}`, and check that cron does.",
+            joined(since, fault),
+            _("Run `hashwarden bank sync %(bank)s`, and check that cron does.", bank=name),
             subject=name,
         )
 
@@ -267,8 +296,12 @@ def _floods(session: Session) -> Iterator[Alarm]:
     if number:
         yield Alarm(
             AlarmCode.FLOOD,
-            f"{number} bank entries hit so many uploaders that they only flag now.",
-            "Look at their reviews; `hashwarden demotions --lift ID` lets one hold again.",
+            ngettext(
+                "%(num)s bank entry hit so many uploaders that it only flags now.",
+                "%(num)s bank entries hit so many uploaders that they only flag now.",
+                number,
+            ),
+            _("Look at their reviews; `hashwarden demotions --lift ID` lets one hold again."),
         )
 
 
@@ -280,8 +313,11 @@ def _hunts(session: Session, settings: Settings) -> Iterator[Alarm]:
         ids = ", ".join(map(str, stopped))
         yield Alarm(
             AlarmCode.HUNT_STOPPED,
-            f"New bank hashes would hold or flag unusually many past uploads; hunt {ids} waits for a person.",
-            "Look at `hashwarden retro status`, then `hashwarden retro approve` or `reject` it.",
+            _(
+                "New bank hashes would hold or flag unusually many past uploads; hunt %(hunts)s waits for a person.",
+                hunts=ids,
+            ),
+            _("Look at `hashwarden retro status`, then `hashwarden retro approve` or `reject` it."),
         )
     if not settings.ledger.enabled:
         return
@@ -293,8 +329,8 @@ def _hunts(session: Session, settings: Settings) -> Iterator[Alarm]:
     if late > HUNT_LATE_AFTER:
         yield Alarm(
             AlarmCode.HUNT_LATE,
-            f"The past has not been searched to its end for {words(late)}.",
-            "Check that `hashwarden dispatch` runs, and its log for dispatch_round_failed.",
+            _("The past has not been searched to its end for %(time)s.", time=words(late)),
+            _("Check that `hashwarden dispatch` runs, and its log for dispatch_round_failed."),
         )
 
 
@@ -310,8 +346,13 @@ def _outboxes(session: Session, settings: Settings) -> Iterator[Alarm]:
     if number and settings.webhook.url:
         yield Alarm(
             AlarmCode.WEBHOOK_BACKLOG,
-            f"{number} webhooks have not reached the platform, the oldest for {words(age)}.",
-            "Check webhook.url and what answers there; they are sent until they arrive.",
+            ngettext(
+                "%(num)s webhook has not reached the platform, the oldest for %(time)s.",
+                "%(num)s webhooks have not reached the platform, the oldest for %(time)s.",
+                number,
+                time=words(age),
+            ),
+            _("Check webhook.url and what answers there; they are sent until they arrive."),
         )
     waiting = (
         select(Feedback.bank, func.count().label("number"), func.max(Feedback.last_error).label("fault"))
@@ -328,8 +369,14 @@ def _outboxes(session: Session, settings: Settings) -> Iterator[Alarm]:
     for row in session.execute(waiting):
         yield Alarm(
             AlarmCode.FEEDBACK_BACKLOG,
-            f"{row.number} decisions have not reached bank {row.bank} (last error: {row.fault}).",
-            "`hashwarden doctor` checks the bank's settings; they are sent until they arrive.",
+            ngettext(
+                "%(num)s decision has not reached bank %(bank)s (last error: %(fault)s).",
+                "%(num)s decisions have not reached bank %(bank)s (last error: %(fault)s).",
+                row.number,
+                bank=row.bank,
+                fault=row.fault,
+            ),
+            _("`hashwarden doctor` checks the bank's settings; they are sent until they arrive."),
             subject=row.bank,
         )
 
@@ -340,8 +387,12 @@ def _events(session: Session, settings: Settings) -> Iterator[Alarm]:
     if rejects:
         yield Alarm(
             AlarmCode.INBOX_REJECTS,
-            f"{rejects} event messages of the last day were not understood; their uploads are found by the sweep.",
-            "Look at the table inbox_rejects, and at what writes to the queue.",
+            ngettext(
+                "%(num)s event message of the last day was not understood; its uploads are found by the sweep.",
+                "%(num)s event messages of the last day were not understood; their uploads are found by the sweep.",
+                rejects,
+            ),
+            _("Look at the table inbox_rejects, and at what writes to the queue."),
         )
     if not settings.events.sqs_queue_url:
         return
@@ -361,15 +412,22 @@ def _events(session: Session, settings: Settings) -> Iterator[Alarm]:
     if lost:
         yield Alarm(
             AlarmCode.EVENTS_LOST,
-            f"The sweep found {lost} uploads in the last day that no event had told of.",
-            "Check the buckets' notifications and that `hashwarden ingest` runs.",
+            ngettext(
+                "The sweep found %(num)s upload in the last day that no event had told of.",
+                "The sweep found %(num)s uploads in the last day that no event had told of.",
+                lost,
+            ),
+            _("Check the buckets' notifications and that `hashwarden ingest` runs."),
         )
 
 
-def words(seconds: float | None) -> str:
+def words(seconds: float | None) -> Words:
     """An age in the largest unit that fits."""
     seconds = max(seconds or 0.0, 0.0)
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    if seconds >= 2 * 86400:
+        return ngettext("%(num)s day", "%(num)s days", round(seconds / 86400))
+    if seconds >= 2 * 3600:
+        return ngettext("%(num)s hour", "%(num)s hours", round(seconds / 3600))
+    if seconds >= 2 * 60:
+        return ngettext("%(num)s minute", "%(num)s minutes", round(seconds / 60))
+    return ngettext("%(num)s second", "%(num)s seconds", round(seconds))

@@ -20,6 +20,7 @@ from config.settings import Settings
 from worker.domain import Lane
 from worker.operate.metrics import Metrics
 from worker.operate.probes import router as probes
+from worker.review.languages import Languages
 from worker.review.pages.answers import Answers
 from worker.review.pages.desk import DeskPages
 from worker.review.pages.doors import Doors, headers_of
@@ -40,10 +41,12 @@ def make_app(
     *,
     metrics: Metrics | None = None,
     reveals: Reveals | None = None,
+    languages: Languages | None = None,
 ) -> FastAPI:
     """The application: pages behind a sign-in; probes, metrics and static files are open.
 
-    Without `reveals` no page offers to show a picture.
+    Without `reveals` no page offers to show a picture; without `languages` the pages have those that come with them.
+    Raises SettingsError for a review.language that is not there.
     """
 
     def pointer() -> Pointer:
@@ -59,7 +62,7 @@ def make_app(
     app.include_router(UploadPages(settings, sessions, pointer, doors).router())
     app.include_router(OfficePages(settings, sessions, wake, doors).router())
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "pages" / "static"))
-    answers = Answers(headers_of(settings.review))
+    answers = Answers(headers_of(settings.review), languages or Languages(settings.review.language))
     app.middleware("http")(answers.guard)
     app.add_exception_handler(StarletteHTTPException, answers.told)
     app.add_exception_handler(RequestValidationError, answers.not_understood)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from config.database import Base
 from config.errors import HashwardenError
+from config.words import _
 from worker.store.models import Timestamp
 
 
@@ -30,6 +31,15 @@ class HuntState(StrEnum):
 
 ACTIVE = (HuntState.COLLECTING, HuntState.ACTING)
 """What the hunter still has to do without a person."""
+
+
+_STATES = {
+    HuntState.COLLECTING: _("collecting"),
+    HuntState.STOPPED: _("stopped"),
+    HuntState.ACTING: _("acting"),
+    HuntState.DONE: _("done"),
+    HuntState.REJECTED: _("rejected"),
+}
 
 
 class HuntError(HashwardenError):
@@ -129,10 +139,10 @@ def approve(session: Session, hunt_id: int, *, actor: str, ledger_enabled: bool 
     """Lets a stopped hunt act, or first collect to its end; which of them. Raises HuntError."""
     if not ledger_enabled:
         raise HuntError(
-            f"Hunt {hunt_id} can't act: the ledger is off.",
-            next_step="Set HASHWARDEN_LEDGER__ENABLED=true, then approve it; or reject it.",
+            _("Hunt %(hunt)s can't act: the ledger is off.", hunt=hunt_id),
+            next_step=_("Set HASHWARDEN_LEDGER__ENABLED=true, then approve it; or reject it."),
         )
-    hunt = _locked(session, hunt_id, (HuntState.STOPPED,), "Only a stopped hunt is approved")
+    hunt = _locked(session, hunt_id, (HuntState.STOPPED,), _("Only a stopped hunt is approved"))
     hunt.state = HuntState.ACTING if hunt.whole else HuntState.COLLECTING
     hunt.decided_by = actor
     return hunt.state
@@ -141,7 +151,7 @@ def approve(session: Session, hunt_id: int, *, actor: str, ledger_enabled: bool 
 def reject(session: Session, hunt_id: int, *, actor: str) -> None:
     """Ends a hunt; what it has moved stays as it is, and what came near it is not hunted again. Raises HuntError."""
     hunt = _locked(
-        session, hunt_id, (HuntState.STOPPED, *ACTIVE), "Only a hunt that has not ended is rejected"
+        session, hunt_id, (HuntState.STOPPED, *ACTIVE), _("Only a hunt that has not ended is rejected")
     )
     hunt.decided_by = actor
     near = select(RetroHit.entry_id).where(RetroHit.hunt_id == hunt_id).distinct()
@@ -187,10 +197,17 @@ def list_hunts(
 def _locked(session: Session, hunt_id: int, states: Collection[HuntState], rule: str) -> RetroHunt:
     hunt = session.get(RetroHunt, hunt_id, with_for_update=True, populate_existing=True)
     if hunt is None:
-        raise HuntError(f"There is no hunt {hunt_id}.", next_step="`hashwarden retro status` lists them.")
+        raise HuntError(
+            _("There is no hunt %(hunt)s.", hunt=hunt_id),
+            next_step=_("`hashwarden retro status` lists them."),
+        )
     if hunt.state not in states:
         raise HuntError(
-            f"Hunt {hunt_id} is {hunt.state} and does not wait for a person.",
-            next_step=f"{rule}; `hashwarden retro status` lists them.",
+            _(
+                "Hunt %(hunt)s is %(state)s and does not wait for a person.",
+                hunt=hunt_id,
+                state=_STATES[HuntState(hunt.state)],
+            ),
+            next_step=_("%(rule)s; `hashwarden retro status` lists them.", rule=rule),
         )
     return hunt

@@ -18,6 +18,7 @@ from config.deadlines import DEFAULT
 from config.errors import HashwardenError
 from config.policy import PolicySettings
 from config.settings import Settings
+from config.words import _
 from worker.act import PURGING
 from worker.domain import PURGED, Effect, State, Verdict
 from worker.review import audit
@@ -58,8 +59,8 @@ def open_appeal(
     """
     if not reason.strip() or len(reason) > MAX_REASON:
         raise AppealError(
-            f"An appeal needs a reason of 1 to {MAX_REASON} characters.",
-            next_step="Give one and send it again.",
+            _("An appeal needs a reason of 1 to %(most)s characters.", most=MAX_REASON),
+            next_step=_("Give one and send it again."),
         )
     with sessions.begin() as session:
         content_id = session.scalar(select(Upload.content_id).where(Upload.id == upload_id))
@@ -124,8 +125,8 @@ def one_at_a_time(session: Session) -> None:
 
 def _not_removed(upload_id: int) -> AppealError:
     return AppealError(
-        f"Upload {upload_id} was not removed by a decision that can be appealed.",
-        next_step="`hashwarden uploads ID` shows its state and history.",
+        _("Upload %(upload)s was not removed by a decision that can be appealed.", upload=upload_id),
+        next_step=_("`hashwarden uploads ID` shows its state and history."),
     )
 
 

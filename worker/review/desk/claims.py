@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from config.database import Sessions
 from config.errors import HashwardenError
+from config.words import _
 from worker.review import audit
 from worker.review.desk.offers import QUEUE_ORDER, in_hand, of_bank, offered_to, open_to
 from worker.store import clusters
@@ -63,23 +64,27 @@ def take(sessions: Sessions, review_id: int, actor: str) -> Claim:
         review = session.scalar(select(Review).where(Review.id == review_id).with_for_update())
         if review is None or review.state != "open":
             raise ClaimError(
-                f"Review {review_id} does not wait for a decision.",
-                next_step="Take the next one of the queue.",
+                _("Review %(review)s does not wait for a decision.", review=review_id),
+                next_step=_("Take the next one of the queue."),
             )
         mine = _live(session, review_id)
         if mine is not None and mine.actor == actor:
             return _renew(session, mine.token, review_id)
         if session.scalar(select(Review.id).where(Review.id == review_id, open_to(actor))) is None:
             raise ClaimError(
-                f"Review {review_id} is for somebody else: you decided it, stepped back or asked for another person.",
-                next_step="Take the next one of the queue.",
+                _(
+                    "Review %(review)s is for somebody else: you decided it, stepped back or asked for another "
+                    "person.",
+                    review=review_id,
+                ),
+                next_step=_("Take the next one of the queue."),
             )
         _room(session, actor)
         claim = _write(session, review, actor)
         if claim is None:
             raise ClaimError(
-                f"Somebody else has review {review_id}.",
-                next_step="Take the next one of the queue; it comes back when they hand it back or leave.",
+                _("Somebody else has review %(review)s.", review=review_id),
+                next_step=_("Take the next one of the queue; it comes back when they hand it back or leave."),
             )
         _record(session, actor, "claim", claim.reviews)
         return claim
@@ -90,7 +95,7 @@ def take_next(sessions: Sessions, actor: str, bank: str | None = None) -> Claim 
 
     Raises ClaimError when they have three already.
     """
-    for _ in range(_TRIES):
+    for _attempt in range(_TRIES):
         with sessions.begin() as session:
             _one_at_a_time(session, actor)
             _room(session, actor)
@@ -148,7 +153,10 @@ def step_back(sessions: Sessions, review_id: int, actor: str, token: UUID | None
             select(Review).where(Review.id.in_([review_id, *held])).order_by(Review.id).with_for_update()
         ).all()
         if not reviews:
-            raise ClaimError(f"There is no review {review_id}.", next_step="Take the next one of the queue.")
+            raise ClaimError(
+                _("There is no review %(review)s.", review=review_id),
+                next_step=_("Take the next one of the queue."),
+            )
         for review in reviews:
             keep_from(session, review.id, actor, kind)
             if kind is PassKind.ASKED:
@@ -185,8 +193,8 @@ def end(session: Session, review_ids: Sequence[int]) -> None:
 
 def gone(review_id: int) -> ClaimError:
     return ClaimError(
-        f"Review {review_id} is not in your hands any more; nothing was changed.",
-        next_step="Open it again: if nobody else has it, take it and decide.",
+        _("Review %(review)s is not in your hands any more; nothing was changed.", review=review_id),
+        next_step=_("Open it again: if nobody else has it, take it and decide."),
     )
 
 
@@ -235,7 +243,8 @@ def _room(session: Session, actor: str) -> None:
     )
     if (number or 0) >= MOST:
         raise ClaimError(
-            f"You have {number} reviews open; {MOST} is the most.", next_step="Decide one or hand one back."
+            _("You have %(number)s reviews open; %(most)s is the most.", number=number, most=MOST),
+            next_step=_("Decide one or hand one back."),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from config.words import _
 from worker.domain import Region
 
 _FRAME = (96.0, 72.0)
@@ -39,8 +40,11 @@ def draw(region: Region) -> Drawing:
         view_box=f"{box_left:.1f} {box_top:.1f} {box_width:.1f} {box_height:.1f}",
         frame=_FRAME,
         found=(round(left, 1), round(top, 1), round(width, 1), round(height, 1)),
-        words=(
-            f"From {region[0]:.0%} to {region[0] + region[2]:.0%} of the width and "
-            f"from {region[1]:.0%} to {region[1] + region[3]:.0%} of the height of the upload"
+        words=_(
+            "From %(left)s to %(right)s of the width and from %(top)s to %(bottom)s of the height of the upload",
+            left=f"{region[0]:.0%}",
+            right=f"{region[0] + region[2]:.0%}",
+            top=f"{region[1]:.0%}",
+            bottom=f"{region[1] + region[3]:.0%}",
         ),
     )

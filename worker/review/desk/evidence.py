@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from bank_sync.bank import OWN_BANK, BankEntry
 from config.policy import MAX_RADIUS, PolicySettings
+from config.words import _
 from worker.domain import Effect, Verdict
 from worker.review.desk.listing import MatchLine, ReviewLine
 from worker.store import clusters
@@ -104,7 +105,11 @@ def _scale(policy: PolicySettings, match: MatchLine) -> Scale | None:
         radius=radius,
         at=round(Scale.WIDTH * min(match.distance, MAX_RADIUS) / MAX_RADIUS, 1),
         threshold=round(Scale.WIDTH * radius / MAX_RADIUS, 1),
-        words=f"{match.distance} of 256 bits differ; up to {radius} counts as a match",
+        words=_(
+            "%(distance)s of 256 bits differ; up to %(radius)s counts as a match",
+            distance=match.distance,
+            radius=radius,
+        ),
     )
 
 

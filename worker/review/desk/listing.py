@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session, aliased
 
 from bank_sync.bank import BankEntry
+from config.words import _
 from worker.deadlines import WARNINGS
 from worker.domain import Region
 from worker.media.views import WORDS
@@ -63,7 +64,7 @@ class MatchLine:
     @property
     def view_words(self) -> str:
         """The view in words; a video MD5 has none."""
-        return WORDS.get(self.view, self.view) if self.signal_type != "video_md5" else "same file"
+        return WORDS.get(self.view, self.view) if self.signal_type != "video_md5" else _("same file")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from config.policy import PolicySettings
+from config.words import Words, _, joined, ngettext
 from worker.domain import Lane, Verdict
 from worker.review import audit
 from worker.review.desk.reviews import decide_approved
 from worker.review.faults import ProposalError
+from worker.review.names import name_of
 from worker.store import floods, hunts
 from worker.store.models import Demotion, Review, Upload
 from worker.store.proposals import Proposal, ProposalKind
@@ -70,8 +72,8 @@ def propose(
             session.add(proposal)
     except IntegrityError:
         raise ProposalError(
-            f"This is proposed already for {_SUBJECTS[kind]} {subject_id}.",
-            next_step="Somebody else has to approve it.",
+            _("This is proposed already: %(subject)s.", subject=_subject(kind, subject_id)),
+            next_step=_("Somebody else has to approve it."),
         ) from None
     _record(session, proposal, "proposal", actor)
     return proposal
@@ -83,7 +85,9 @@ def approve(
     """Does what was proposed; the uploads that it moved. Raises ProposalError, HuntError or ReviewError."""
     proposal = _open(session, proposal_id)
     if proposal.proposed_by == actor:
-        raise ProposalError("Who proposes can't approve it.", next_step="Somebody else has to approve it.")
+        raise ProposalError(
+            _("Who proposes can't approve it."), next_step=_("Somebody else has to approve it.")
+        )
     proposal.approved_by = actor
     proposal.ended_at = func.clock_timestamp()
     session.flush()
@@ -92,7 +96,8 @@ def approve(
     if proposal.kind == ProposalKind.LIFT_DEMOTION:
         if not floods.lift(session, proposal.subject_id, actor=by):
             raise ProposalError(
-                f"There is no demotion {proposal.subject_id} to lift any more.", next_step="Reject it."
+                _("There is no demotion %(demotion)s to lift any more.", demotion=proposal.subject_id),
+                next_step=_("Reject it."),
             )
     elif proposal.kind == ProposalKind.APPROVE_HUNT:
         hunts.approve(session, proposal.subject_id, actor=by, ledger_enabled=ledger_enabled)
@@ -116,7 +121,7 @@ def reject(session: Session, proposal_id: int, *, actor: str, only_own: bool) ->
     """Ends a proposal without an effect. `only_own`: the actor may take back what they proposed, and no more."""
     proposal = _open(session, proposal_id)
     if only_own and proposal.proposed_by != actor:
-        raise ProposalError("This is somebody else's proposal.", next_step="Ask a lead to reject it.")
+        raise ProposalError(_("This is somebody else's proposal."), next_step=_("Ask a lead to reject it."))
     proposal.rejected_by = actor
     proposal.ended_at = func.clock_timestamp()
     _record(session, proposal, "rejection", actor)
@@ -160,24 +165,49 @@ def proposable(session: Session) -> tuple[list[Demotion], list[hunts.RetroHunt]]
 
 def near_words(hunt: hunts.RetroHunt) -> str:
     """How much came near, by bank."""
-    return ", ".join(f"{number} of {bank}" for bank, number in sorted(hunt.counts.items()))
+    return joined(
+        *(
+            _("%(number)s of %(bank)s", number=number, bank=bank)
+            for bank, number in sorted(hunt.counts.items())
+        ),
+        between=", ",
+    )
 
 
 def _about(session: Session, proposal: Proposal) -> str:
     if proposal.kind == ProposalKind.LIFT_DEMOTION:
         demotion = session.get(Demotion, proposal.subject_id)
-        found = f"{demotion.bank}, it hit {demotion.uploaders} uploaders" if demotion else "it is gone"
-        return f"Let a bank entry hold uploads again: {found}"
+        if demotion is None:
+            return _("Let a bank entry hold uploads again: it is gone")
+        return ngettext(
+            "Let an entry of %(bank)s hold uploads again; it hit %(num)s uploader",
+            "Let an entry of %(bank)s hold uploads again; it hit %(num)s uploaders",
+            demotion.uploaders,
+            bank=demotion.bank,
+        )
     if proposal.kind == ProposalKind.APPROVE_HUNT:
         hunt = session.get(hunts.RetroHunt, proposal.subject_id)
-        return f"Let a hunt in the past act: {near_words(hunt) if hunt else 'it is gone'}"
+        return _("Let a hunt in the past act: %(near)s", near=near_words(hunt) if hunt else _("it is gone"))
     uploads = session.scalar(
         select(func.count())
         .select_from(Upload)
         .join(Review, Review.content_id == Upload.content_id)
         .where(Review.id.in_([proposal.subject_id, *proposal.payload["also"]]))
     )
-    return f"Release {uploads} uploads at once: {proposal.payload['verdict'].replace('_', ' ')}"
+    return ngettext(
+        "Release %(num)s upload at once: %(verdict)s",
+        "Release %(num)s uploads at once: %(verdict)s",
+        uploads or 0,
+        verdict=name_of(proposal.payload["verdict"]),
+    )
+
+
+def _subject(kind: ProposalKind, subject_id: int) -> Words:
+    if kind == ProposalKind.LIFT_DEMOTION:
+        return _("demotion %(id)s", id=subject_id)
+    if kind == ProposalKind.APPROVE_HUNT:
+        return _("hunt %(id)s", id=subject_id)
+    return _("review %(id)s", id=subject_id)
 
 
 def _require_subject(session: Session, kind: ProposalKind, subject_id: int) -> None:
@@ -191,20 +221,22 @@ def _require_subject(session: Session, kind: ProposalKind, subject_id: int) -> N
         there = session.get(Review, subject_id) is not None
     if not there:
         raise ProposalError(
-            f"There is no {_SUBJECTS[kind]} {subject_id} that waits for this.",
-            next_step="Load the page again.",
+            _("Nothing waits for this any more: %(subject)s.", subject=_subject(kind, subject_id)),
+            next_step=_("Load the page again."),
         )
 
 
 def _open(session: Session, proposal_id: int) -> Proposal:
     proposal = session.get(Proposal, proposal_id, with_for_update=True)
     if proposal is None:
-        raise ProposalError(f"There is no proposal {proposal_id}.", next_step="Load the page again.")
+        raise ProposalError(
+            _("There is no proposal %(proposal)s.", proposal=proposal_id), next_step=_("Load the page again.")
+        )
     late = session.scalar(select(func.clock_timestamp() >= proposal.expires_at))
     if proposal.approved_by is not None or proposal.rejected_by is not None or late:
         raise ProposalError(
-            f"Proposal {proposal_id} does not wait any more.",
-            next_step="Propose it again if it is still needed.",
+            _("Proposal %(proposal)s does not wait any more.", proposal=proposal_id),
+            next_step=_("Propose it again if it is still needed."),
         )
     return proposal
 

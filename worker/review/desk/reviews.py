@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from config.database import Sessions
 from config.errors import HashwardenError
 from config.policy import PolicySettings
+from config.words import _
 from worker.domain import Verdict
 from worker.review import audit
 from worker.review.desk import appeals, claims
@@ -158,27 +159,30 @@ def _decide(
     locked = lock_reviews(session, wanted)
     if review_id not in locked or len(locked) != len(wanted):
         raise ReviewError(
-            f"There is no review {review_id}.", next_step="`hashwarden reviews` lists the open ones."
+            _("There is no review %(review)s.", review=review_id),
+            next_step=_("`hashwarden reviews` lists the open ones."),
         )
     review, content = locked[review_id]
     repeated = _repeated(session, review, content, said)
     if repeated is not None:
         return repeated
-    for each, _ in locked.values():
+    for each, _content in locked.values():
         _check_right(session, each, said)
     if approved:
-        _check_open([each for each, _ in locked.values()])
+        _check_open([each for each, _content in locked.values()])
     elif said.verdict is not Verdict.SUSPECTED_MINOR:
-        _check_typed(session, [each.id for _, each in locked.values()], said.typed)
+        _check_typed(session, [each.id for _review, each in locked.values()], said.typed)
     needs = [
         not approved
         and needs_second(session, policy.second_review, each, said.verdict, _standing(session, content))
         for each, content in locked.values()
     ]
     alone = said.verdict in RELEASES and not any(
-        _released_before(session, each) for each, _ in locked.values()
+        _released_before(session, each) for each, _content in locked.values()
     )
-    was = {each.id: each.verdict if each.decision_id is not None else "" for each, _ in locked.values()}
+    was = {
+        each.id: each.verdict if each.decision_id is not None else "" for each, _content in locked.values()
+    }
     done = [
         _one(session, policy, each, content, said, needs=any(needs), lead=each.id == review_id)
         for each, content in locked.values()
@@ -186,8 +190,12 @@ def _decide(
     moved = tuple(upload for part in done for upload in part.moved)
     if alone and said.most_released is not None and len(moved) > said.most_released:
         raise SecondPersonError(
-            f"This would release {len(moved)} uploads at once; one person may release {said.most_released}.",
-            next_step="Somebody else has to approve it.",
+            _(
+                "This would release %(number)s uploads at once; one person may release %(most)s.",
+                number=len(moved),
+                most=said.most_released,
+            ),
+            next_step=_("Somebody else has to approve it."),
         )
     for part, each_id in zip(done, locked, strict=True):
         _write_down(session, each_id, part, said, was[each_id])
@@ -244,15 +252,21 @@ def _check_right(session: Session, review: Review, said: _Said) -> None:
         held = claims.claim_of(session, review.id)
         if held is not None and held.actor != said.actor:
             raise ReviewError(
-                f"Somebody has review {review.id} in hand for another {held.left:.0f} s.",
-                next_step="Wait until it is decided or handed back, or decide it with --force and a --reason.",
+                _(
+                    "Somebody has review %(review)s in hand for another %(seconds)s s.",
+                    review=review.id,
+                    seconds=round(held.left),
+                ),
+                next_step=_(
+                    "Wait until it is decided or handed back, or decide it with --force and a --reason."
+                ),
             )
     if review.state != "open" or review.stage == Stage.FIRST:
         return
     if session.scalar(select(Review.id).where(Review.id == review.id, open_to(said.actor))) is None:
         raise ReviewError(
-            f"Review {review.id} needs another person than {said.actor}.",
-            next_step="Have somebody decide it who took no part in it before.",
+            _("Review %(review)s needs another person than %(actor)s.", review=review.id, actor=said.actor),
+            next_step=_("Have somebody decide it who took no part in it before."),
         )
 
 
@@ -260,7 +274,8 @@ def _check_open(reviews: Sequence[Review]) -> None:
     for review in reviews:
         if review.state != "open":
             raise ReviewError(
-                f"Review {review.id} was decided since this was proposed.", next_step="Reject the proposal."
+                _("Review %(review)s was decided since this was proposed.", review=review.id),
+                next_step=_("Reject the proposal."),
             )
 
 
@@ -293,8 +308,8 @@ def _check_typed(session: Session, content_ids: Sequence[int], typed: int | None
     # What came since the person looked is not theirs to have counted; that is why there is a bound and no equality.
     if typed is None or not number - TYPED_OVER <= typed <= number:
         raise ReviewError(
-            f"This decides {number} uploads at once.",
-            next_step=f"Give their number, {number}, to show that you mean all of them.",
+            _("This decides %(number)s uploads at once.", number=number),
+            next_step=_("Give their number, %(number)s, to show that you mean all of them.", number=number),
         )
 
 
@@ -360,24 +375,34 @@ def _one(
     return Decided(done.decision.id, said.verdict, moved=done.moved, kept=done.kept)
 
 
+_NAMED = {"name": _("name"), "request id": _("request id"), "reason": _("reason")}
+
+
 def check_text(name: str, value: str, longest: int, *, needed: bool = False) -> None:
     """Raises ReviewError for a text that can't be kept with a decision."""
     if needed and not value.strip():
-        raise ReviewError(f"A decision needs a {name}.", next_step="Give one and send it again.")
+        raise ReviewError(
+            _("A decision needs a %(name)s.", name=_NAMED[name]), next_step=_("Give one and send it again.")
+        )
     if len(value) > longest:
         raise ReviewError(
-            f"The {name} of the decision has {len(value)} characters; it may have {longest}.",
-            next_step="Shorten it and send it again.",
+            _(
+                "The %(name)s of the decision has %(number)s characters; it may have %(most)s.",
+                name=_NAMED[name],
+                number=len(value),
+                most=longest,
+            ),
+            next_step=_("Shorten it and send it again."),
         )
     if any(not char.isprintable() and char not in "\r\n\t" for char in value):
         raise ReviewError(
-            f"The {name} of the decision holds control characters.",
-            next_step="Remove them and send it again.",
+            _("The %(name)s of the decision holds control characters.", name=_NAMED[name]),
+            next_step=_("Remove them and send it again."),
         )
 
 
 def _used_before(request_id: str) -> ReviewError:
     return ReviewError(
-        f"Request {request_id} has already decided something else.",
-        next_step="Send each new decision with a request id of its own.",
+        _("Request %(request)s has already decided something else.", request=request_id),
+        next_step=_("Send each new decision with a request id of its own."),
     )

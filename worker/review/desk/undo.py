@@ -16,6 +16,7 @@ from bank_sync import feedback
 from bank_sync.bank import BankEntry, Feedback
 from config.database import Sessions
 from config.policy import PolicySettings
+from config.words import _
 from worker.act import PURGING
 from worker.domain import PURGED, Effect, Lane, State, Verdict
 from worker.review import audit
@@ -84,7 +85,8 @@ def undo(
         locked = lock_reviews(session, [review_id])
         if review_id not in locked:
             raise ReviewError(
-                f"There is no review {review_id}.", next_step="`hashwarden reviews --all` lists them."
+                _("There is no review %(review)s.", review=review_id),
+                next_step=_("`hashwarden reviews --all` lists them."),
             )
         review, content = locked[review_id]
         earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == request_id))
@@ -139,15 +141,16 @@ def _take_opinion_back(session: Session, review: Review, actor: str) -> Undone:
     given = opinions_on(session, review)
     if not given or given[-1].actor != actor:
         raise ReviewError(
-            f"The last verdict on review {review.id} is not yours.", next_step="Ask who gave it."
+            _("The last verdict on review %(review)s is not yours.", review=review.id),
+            next_step=_("Ask who gave it."),
         )
     if _within(session, given[-1].at) is None:
         raise _too_late(review)
     held = claims.claim_of(session, review.id)
     if held is not None and held.actor != actor:
         raise ReviewError(
-            f"Review {review.id} is in another person's hands by now.",
-            next_step="If you two disagree, a third person decides.",
+            _("Review %(review)s is in another person's hands by now.", review=review.id),
+            next_step=_("If you two disagree, a third person decides."),
         )
     given[-1].stands = False
     review.stage = Stage.SECOND if len(given) > 1 else Stage.FIRST
@@ -176,15 +179,20 @@ def _undo(
     effect = session.get(DecisionEffect, review.decision_id) if review.decision_id is not None else None
     standing = contents.standing_decision(session, content.id)
     if review.state != "decided" or decision is None or effect is None or standing is None:
-        raise ReviewError(f"Review {review.id} has no decision to undo.", next_step="Decide it instead.")
+        raise ReviewError(
+            _("Review %(review)s has no decision to undo.", review=review.id),
+            next_step=_("Decide it instead."),
+        )
     if standing.id != decision.id:
         raise ReviewError(
-            f"Review {review.id} was decided again since.", next_step="Open it again and look at what counts."
+            _("Review %(review)s was decided again since.", review=review.id),
+            next_step=_("Open it again and look at what counts."),
         )
     if not lead:
         if decision.actor != actor:
             raise ReviewError(
-                f"Somebody else decided review {review.id}.", next_step="Ask them, or a lead, to undo it."
+                _("Somebody else decided review %(review)s.", review=review.id),
+                next_step=_("Ask them, or a lead, to undo it."),
             )
         if _within(session, decision.at) is None:
             raise _too_late(review)
@@ -230,8 +238,12 @@ def _undo(
 def _too_late(review: Review) -> ReviewError:
     minutes = WINDOW.total_seconds() / 60
     return ReviewError(
-        f"The {minutes:.0f} minutes in which review {review.id} could be undone are over.",
-        next_step="A lead can still undo it while the bytes are there.",
+        _(
+            "The %(minutes)s minutes in which review %(review)s could be undone are over.",
+            minutes=round(minutes),
+            review=review.id,
+        ),
+        next_step=_("A lead can still undo it while the bytes are there."),
     )
 
 

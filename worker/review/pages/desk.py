@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from bank_sync.epoch import Pointer
 from config.database import Sessions
 from config.settings import Settings
+from config.words import _
 from worker.domain import Lane, Verdict
 from worker.operate.health import Alarm, alarms
 from worker.review import audit
@@ -49,11 +50,11 @@ KEPT_SECONDS = 2.0
 """How long counts by bank and cause, and alarms, are shared by all who look at the queue."""
 
 VERDICT_WORDS = {
-    Verdict.CONFIRMED: "Confirmed: remove it",
-    Verdict.NOT_A_MATCH: "Not a match, or not intimate: release it",
-    Verdict.LAWFUL: "The same picture, but lawful or consensual: release it",
-    Verdict.HASH_WRONG: "The bank's hash is wrong: release it",
-    Verdict.SUSPECTED_MINOR: "Suspected minor: close everywhere and preserve",
+    Verdict.CONFIRMED: _("Confirmed: remove it"),
+    Verdict.NOT_A_MATCH: _("Not a match, or not intimate: release it"),
+    Verdict.LAWFUL: _("The same picture, but lawful or consensual: release it"),
+    Verdict.HASH_WRONG: _("The bank's hash is wrong: release it"),
+    Verdict.SUSPECTED_MINOR: _("Suspected minor: close everywhere and preserve"),
 }
 """In the order of their keys, 1 to 5."""
 
@@ -157,7 +158,7 @@ class DeskPages:
         hidden = review is not None and review.verdict == Verdict.SUSPECTED_MINOR
         detail = review_detail(session, review_id) if review is not None else None
         if review is None or detail is None or (hidden and not visitor.may(May.SEE_MINORS)):
-            raise HTTPException(404, f"There is no review {review_id}.")
+            raise HTTPException(404, _("There is no review %(review)s.", review=review_id))
         content = session.get_one(Content, review.content_id)
         claim = claims.claim_of(session, review_id) if review.state == "open" else None
         mine = claim if claim is not None and claim.actor == user else None
@@ -222,7 +223,7 @@ class DeskPages:
             elif how in set(PassKind):
                 claims.step_back(self._sessions, review_id, user, claim, PassKind(how))
             else:
-                raise HTTPException(400, "The form is not one of these pages'. Go back and try again.")
+                raise HTTPException(400, _("The form is not one of these pages'. Go back and try again."))
             if how == PassKind.SKIPPED:
                 following = claims.take_next(self._sessions, user)
                 return _to(f"/reviews/{following.reviews[0]}" if following is not None else "/")
@@ -243,9 +244,9 @@ class DeskPages:
         user = request.state.user
         self._check_seen(review_id, request.state.visitor)
         if claim is None and verdict is not Verdict.SUSPECTED_MINOR:
-            raise HTTPException(409, str(claims.gone(review_id)))
+            raise HTTPException(409, claims.gone(review_id).words)
         if code and code not in self._settings.review.reasons:
-            raise HTTPException(400, "The reason is not on the list. Go back and choose another.")
+            raise HTTPException(400, _("The reason is not on the list. Go back and choose another."))
         why = ": ".join(part for part in (code, reason) if part)
         with _told():
             try:
@@ -313,7 +314,7 @@ class DeskPages:
         with self._sessions() as session:
             verdict = session.scalar(select(Review.verdict).where(Review.id == review_id))
         if verdict is None or (verdict == Verdict.SUSPECTED_MINOR and not visitor.may(May.SEE_MINORS)):
-            raise HTTPException(404, f"There is no review {review_id}.")
+            raise HTTPException(404, _("There is no review %(review)s.", review=review_id))
 
 
 @contextmanager
@@ -322,7 +323,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (ReviewError, ClaimError, ProposalError, appeals.AppealError) as error:
-        raise HTTPException(409, str(error)) from None
+        raise HTTPException(409, error.words) from None
 
 
 def _to(address: str) -> RedirectResponse:

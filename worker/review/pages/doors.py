@@ -9,6 +9,7 @@ from fastapi import HTTPException, Request, Response
 
 from config.database import Sessions
 from config.settings import ReviewSettings
+from config.words import _
 from worker.review.people import sign_ins
 from worker.review.people.people import Visitor
 from worker.review.people.permissions import May
@@ -102,8 +103,8 @@ class Doors:
                 found = sign_ins.who(session, token, self._settings, in_use=in_use)
         if found is None:
             if request.method == "GET":
-                raise HTTPException(303, "Sign in first.", headers={"Location": "/sign-in"})
-            raise HTTPException(401, "Your sign-in has ended. Nothing was done: sign in and try again.")
+                raise HTTPException(303, _("Sign in first."), headers={"Location": "/sign-in"})
+            raise HTTPException(401, _("Your sign-in has ended. Nothing was done: sign in and try again."))
         person, session_id = found
         roles = tuple(Role(role) for role in person.roles)
         request.state.visitor = Visitor(person.id, person.pseudonym, roles, session_id)
@@ -117,7 +118,8 @@ class Doors:
         given = (await request.form()).get("token")
         if not isinstance(given, str) or not sign_ins.good_form(given, self.cookies.read(request, SESSION)):
             raise HTTPException(
-                403, "This form is out of date. Nothing was done: go back, load the page again and try again."
+                403,
+                _("This form is out of date. Nothing was done: go back, load the page again and try again."),
             )
 
 
@@ -130,7 +132,7 @@ class Asks:
     def __call__(self, request: Request) -> None:
         if not request.state.visitor.may(self.what):
             raise HTTPException(
-                403, "Your roles do not allow this. Nothing was done; an admin can change them."
+                403, _("Your roles do not allow this. Nothing was done; an admin can change them.")
             )
 
 

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from config.database import Sessions
 from config.errors import HashwardenError
 from config.settings import Settings
+from config.words import _
 from worker.domain import Lane
 from worker.review import audit
 from worker.review.desk import proposals
@@ -73,7 +74,7 @@ class OfficePages:
         self, request: Request, kind: Annotated[ProposalKind, Form()], subject_id: Annotated[int, Form(ge=1)]
     ) -> RedirectResponse:
         if kind is ProposalKind.BULK_RESTORE:
-            raise HTTPException(400, "A bulk restore is proposed by deciding its review.")
+            raise HTTPException(400, _("A bulk restore is proposed by deciding its review."))
         with _told(), self._sessions.begin() as session:
             proposals.propose(session, kind, subject_id, actor=request.state.user)
         return RedirectResponse("/proposals", status_code=303)
@@ -123,4 +124,4 @@ def _told() -> Iterator[None]:
     try:
         yield
     except HashwardenError as error:
-        raise HTTPException(409, str(error)) from None
+        raise HTTPException(409, error.words) from None

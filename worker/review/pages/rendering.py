@@ -1,32 +1,93 @@
-"""Renders the pages from their templates."""
+"""Renders the pages from their templates, in the language that `languages.speak` has set.
+
+Templates wrap each text in `_("...")`, `ngettext(...)` or `{% trans %}`; texts that come from Python are those of
+`config.words` and need no more than `{{ text }}`. A code (`held`, `not_a_match`) is said by the filter `named`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
 
+from config.words import Words, _
 from worker.domain import State
 from worker.operate.health import words
+from worker.review.languages import spoken
+from worker.review.names import name_of
 
 
 def _when(moment: datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
-def _frame_time(seconds: float) -> str:
+def _frame_time(seconds: float) -> Words:
     minutes, rest = divmod(round(seconds, 1), 60)
-    return f"{minutes:.0f} min {rest:04.1f} s" if minutes else f"{rest:.1f} s"
+    if minutes:
+        return _("%(minutes)s min %(seconds)s s", minutes=f"{minutes:.0f}", seconds=f"{rest:04.1f}")
+    return _("%(seconds)s s", seconds=f"{rest:.1f}")
 
 
-def _clock(seconds: float) -> str:
+def _clock(seconds: float) -> Words:
     """Hours and minutes, or minutes and seconds under an hour: what a countdown shows."""
     whole = abs(int(seconds))
     if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 60} min {whole % 60:02d} s"
+        return _("%(hours)s h %(minutes)s min", hours=whole // 3600, minutes=f"{whole % 3600 // 60:02d}")
+    return _("%(minutes)s min %(seconds)s s", minutes=whole // 60, seconds=f"{whole % 60:02d}")
+
+
+# What depends on the reader's language takes the context: without it Jinja may work it out once for all pages.
+
+
+@pass_context
+def _said(_context: Context, value: object) -> object:
+    return spoken().say(value) if isinstance(value, str) else value
+
+
+@pass_context
+def _named(_context: Context, code: object) -> object:
+    """The words of a code; what is no code of ours stays as it is."""
+    return spoken().say(name_of(code)) if isinstance(code, str) else code
+
+
+@pass_context
+def _known(_context: Context, text: str) -> str:
+    """A text of the settings in the reader's language, where it is one that comes with them."""
+    return spoken().catalogue.gettext(text) if text else ""
+
+
+@pass_context
+def _number(_context: Context, number: float) -> str:
+    return spoken().number(number)
+
+
+@pass_context
+def _gettext(_context: Context, msgid: str, **values: object) -> Markup:
+    return _filled(spoken().catalogue.gettext(msgid), values)
+
+
+@pass_context
+def _ngettext(_context: Context, one: str, many: str, num: int, **values: object) -> Markup:
+    return _filled(spoken().catalogue.ngettext(one, many, num), {"num": spoken().number(num), **values})
+
+
+@pass_context
+def _pgettext(_context: Context, context: str, msgid: str, **values: object) -> Markup:
+    return _filled(spoken().catalogue.pgettext(context, msgid), values)
+
+
+def _filled(text: str, values: Mapping[str, object]) -> Markup:
+    said = spoken().say
+    # Texts come with the program and may hold tags; values are escaped.
+    return Markup(text) % {  # noqa: S704
+        name: said(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+        for name, value in values.items()
+    }
 
 
 def _templates() -> Environment:
@@ -38,7 +99,15 @@ def _templates() -> Environment:
         auto_reload=False,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+        finalize=_said,
     )
+    made.newstyle_gettext = True  # type: ignore[attr-defined]
+    made.globals |= {"_": _gettext, "gettext": _gettext, "ngettext": _ngettext, "pgettext": _pgettext}
+    made.globals["spoken"] = spoken
+    made.filters["named"] = _named
+    made.filters["known"] = _known
+    made.filters["number"] = _number
     made.filters["age"] = words
     made.filters["when"] = _when
     made.filters["frame_time"] = _frame_time

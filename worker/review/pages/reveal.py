@@ -8,7 +8,9 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi import Path as InPath
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from config.words import _
 from worker.media.rungs import Rung
+from worker.review.languages import spoken
 from worker.review.pages.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
 from worker.review.pages.rendering import render
 from worker.review.people.permissions import May
@@ -47,15 +49,15 @@ class RevealPages:
         scripted = request.headers.get("accept", "") == "application/json"
         try:
             if not scripted and rung > Rung.GREY:
-                raise RevealError(400, "This rung is shown only while a button is held, by a script.")
+                raise RevealError(400, _("This rung is shown only while a button is held, by a script."))
             address = f"/reveal/{self._reveals.ask(user, review_id, rung, region)}"
         except RevealError as refused:
             error = refused
             if isinstance(refused, WithheldError) and not request.state.visitor.may(May.SEE_MINORS):
                 # As on the review's page: who may not see it is not told that it is there.
-                error = RevealError(404, f"There is no review {review_id}.")
+                error = RevealError(404, _("There is no review %(review)s.", review=review_id))
             if not scripted:
-                raise HTTPException(error.status, str(error)) from None
+                raise HTTPException(error.status, error.words) from None
             return _problem(error)
         if scripted:
             return JSONResponse({"address": address, "seconds": SHOWN_SECONDS[rung]})
@@ -92,4 +94,4 @@ class RevealPages:
 
 
 def _problem(error: RevealError) -> Response:
-    return JSONResponse({"problem": str(error)}, status_code=error.status)
+    return JSONResponse({"problem": spoken().say(error.words)}, status_code=error.status)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from config.database import Sessions
 from config.settings import Settings
+from config.words import _
 from worker.review.faults import SignInError, TooManyTriesError
 from worker.review.pages.doors import DOOR, PROVIDER, SESSION, Doors, address_of
 from worker.review.pages.rendering import render
@@ -70,24 +71,24 @@ class SignInPages:
         token: Annotated[str, Form()] = "",
     ) -> Response:
         if not self._is_ours(request, token):
-            return self._form(request, "sign_in.html", status=403, message="Load this page and try again.")
+            return self._form(request, "sign_in.html", status=403, message=_("Load this page and try again."))
         address = address_of(request, self._settings.review)
         try:
             opened = entrance.by_password(self._sessions, self._settings.review, name, password, address)
         except SignInError as error:
             status = 429 if isinstance(error, TooManyTriesError) else 401
-            return self._form(request, "sign_in.html", status=status, message=str(error))
+            return self._form(request, "sign_in.html", status=status, message=error.words)
         return self._let_in(opened)
 
     def by_link(
         self, request: Request, link: Annotated[str, Form()], token: Annotated[str, Form()] = ""
     ) -> Response:
         if not self._is_ours(request, token):
-            return self._form(request, "sign_in_link.html", status=403, message="Try again.", link=link)
+            return self._form(request, "sign_in_link.html", status=403, message=_("Try again."), link=link)
         try:
             opened = entrance.by_link(self._sessions, self._settings.review, link)
         except SignInError as error:
-            return self._form(request, "sign_in.html", status=401, message=str(error))
+            return self._form(request, "sign_in.html", status=401, message=error.words)
         return self._let_in(opened)
 
     def to_provider(self, request: Request) -> Response:
@@ -96,7 +97,7 @@ class SignInPages:
         try:
             address = self._oidc.begin(browser)
         except SignInError as error:
-            return self._form(request, "sign_in.html", status=502, message=str(error))
+            return self._form(request, "sign_in.html", status=502, message=error.words)
         answer = RedirectResponse(address, status_code=303)
         self._cookies.write(answer, PROVIDER, browser, lax=True)
         return answer
@@ -107,7 +108,7 @@ class SignInPages:
         try:
             opened = self._oidc.finish(browser, state, code)
         except SignInError as error:
-            failed = self._form(request, "sign_in.html", status=401, message=str(error))
+            failed = self._form(request, "sign_in.html", status=401, message=error.words)
             self._cookies.clear(failed, PROVIDER)
             return failed
         # A page and no redirect: the session's cookie does not come along on a way that began at another site.
@@ -121,7 +122,7 @@ class SignInPages:
         for what, where in _HOMES:
             if request.state.visitor.may(what):
                 return RedirectResponse(where, status_code=303)
-        raise HTTPException(403, "You have no role here. Ask an admin for one.")
+        raise HTTPException(403, _("You have no role here. Ask an admin for one."))
 
     def sign_out(self, request: Request) -> RedirectResponse:
         visitor = request.state.visitor

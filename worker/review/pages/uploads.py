@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from bank_sync.epoch import Pointer
 from config.database import Sessions
 from config.settings import Settings
+from config.words import _
 from worker.domain import State
 from worker.operate.health import alarms, coverage
 from worker.operate.uploads import history_of, list_uploads, one_upload
@@ -68,6 +69,6 @@ class UploadPages:
         with self._sessions() as session:
             line = one_upload(session, upload_id, minors=request.state.visitor.may(May.SEE_MINORS))
             if line is None:
-                raise HTTPException(404, f"There is no upload {upload_id}.")
+                raise HTTPException(404, _("There is no upload %(upload)s.", upload=upload_id))
             steps = history_of(session, [upload_id])
         return render("upload.html", **of_visitor(request), line=line, history=steps)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from config.database import Sessions
 from config.settings import ReviewSettings
+from config.words import _
 from worker.review import audit
 from worker.review.faults import PeopleError, SignInError
 from worker.review.people import passwords, people, sign_ins, throttle
@@ -38,7 +39,7 @@ def by_password(sessions: Sessions, settings: ReviewSettings, name: str, passwor
             if passwords.outdated(person.password_hash or ""):
                 person.password_hash = passwords.hash_password(password)
             return let_in(session, person, "password", settings)
-    raise SignInError("The name or the password is wrong.", next_step="Try again.")
+    raise SignInError(_("The name or the password is wrong."), next_step=_("Try again."))
 
 
 def make_link(session: Session, person: Person, minutes: float, *, actor: str) -> str:
@@ -76,8 +77,8 @@ def by_link(sessions: Sessions, settings: ReviewSettings, link: str) -> str:
             return let_in(session, person, "link", settings)
         refused(session, person)
     raise SignInError(
-        "This link was used before, or its time is over.",
-        next_step="Ask for another one: `hashwarden people link` makes it.",
+        _("This link was used before, or its time is over."),
+        next_step=_("Ask for another one: `hashwarden people link` makes it."),
     )
 
 

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from config.database import Sessions
 from config.oidc import OidcSettings
 from config.settings import Settings
+from config.words import _
 from worker.review.faults import SignInError
 from worker.review.people import entrance, people
 from worker.review.people.sign_ins import token_hash
@@ -116,7 +117,7 @@ class Oidc:
             ).one_or_none()
         if row is None or not hmac.compare_digest(row.browser_hash, token_hash(browser)):
             raise SignInError(
-                "This sign-in was not begun here, or its time is over.", next_step="Begin it again."
+                _("This sign-in was not begun here, or its time is over."), next_step=_("Begin it again.")
             )
         return row.nonce, row.code_verifier
 
@@ -153,8 +154,8 @@ class Oidc:
             claims.validate(leeway=LEEWAY)
         except (JoseError, KeyError, TypeError, ValueError):
             raise SignInError(
-                "The provider's answer is not one for this sign-in.",
-                next_step="Begin again; if it stays, compare the [oidc] settings with the provider's.",
+                _("The provider's answer is not one for this sign-in."),
+                next_step=_("Begin again; if it stays, compare the [oidc] settings with the provider's."),
             ) from None
         found: Mapping[str, Any] = claims
         return found
@@ -169,7 +170,7 @@ class Oidc:
             .with_for_update()
         ).one_or_none()
         if not roles or (person is not None and person.disabled):
-            raise SignInError("You have no role here.", next_step="Ask an admin for one.")
+            raise SignInError(_("You have no role here."), next_step=_("Ask an admin for one."))
         if person is None:
             name = next(
                 (claims[key] for key in ("name", "preferred_username", "email") if claims.get(key)), ""
@@ -189,8 +190,8 @@ class Oidc:
         try:
             if found["issuer"] != self._oidc.issuer:
                 raise SignInError(
-                    "The provider calls itself by another address.",
-                    next_step="Set oidc.issuer to exactly what its discovery document says.",
+                    _("The provider calls itself by another address."),
+                    next_step=_("Set oidc.issuer to exactly what its discovery document says."),
                 )
             return _Provider(
                 str(found["authorization_endpoint"]), str(found["token_endpoint"]), str(found["jwks_uri"])
@@ -218,6 +219,6 @@ def _json(client: httpx.Client, method: str, address: str, **more: Any) -> dict[
 
 def _away() -> SignInError:
     return SignInError(
-        "The provider does not answer as it should.",
-        next_step="Try again in a moment; then look at the [oidc] settings.",
+        _("The provider does not answer as it should."),
+        next_step=_("Try again in a moment; then look at the [oidc] settings."),
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from config.words import _
 from worker.review import audit
 from worker.review.faults import PeopleError
 from worker.review.people import sign_ins
@@ -129,7 +130,8 @@ def revoke(session: Session, session_id: int, *, actor: str) -> None:
     """Ends one session. Raises PeopleError when there is no such open one."""
     if sign_ins.end(session, session_id) is None:
         raise PeopleError(
-            f"There is no open session {session_id}.", next_step="`hashwarden people sessions` lists them."
+            _("There is no open session %(session)s.", session=session_id),
+            next_step=_("`hashwarden people sessions` lists them."),
         )
     audit.record(session, actor=actor, action="session_revoked", subject=("session", session_id))
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
+from config.words import _
 from worker.review.faults import TooManyTriesError
 from worker.store.people import SignInAttempt
 
@@ -40,8 +41,8 @@ def begin(session: Session, name: str, address: str) -> int:
         tries = session.scalar(select(func.count()).where(column == value))
         if tries is not None and tries >= most:
             raise TooManyTriesError(
-                "Too many sign-ins have failed.",
-                next_step="Try again in a quarter of an hour, or ask an admin for a link.",
+                _("Too many sign-ins have failed."),
+                next_step=_("Try again in a quarter of an hour, or ask an admin for a link."),
             )
     attempt = SignInAttempt(name_digest=digest, address=address)
     session.add(attempt)

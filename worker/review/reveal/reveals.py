@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from config.database import Sessions
 from config.errors import HashwardenError
 from config.settings import Settings
+from config.words import _
 from worker.act import PURGING
 from worker.domain import PURGED, Kind, Lane, State, Verdict
 from worker.errors import ObjectGone, ObjectSuperseded, SandboxError, StorageError, StorageRefused
@@ -26,6 +27,7 @@ from worker.media.media import Media
 from worker.media.rungs import MOST_STILLS, Cut, Rung, Showing, Shown
 from worker.media.sandbox import MediaViewer
 from worker.review import audit
+from worker.review.names import name_of
 from worker.review.reveal.addresses import Asked, NotYours, UsedUp, close_view, new_address, use_address
 from worker.review.reveal.exposure import Exposure, exposure_of
 from worker.review.reveal.sheet import sheet
@@ -56,7 +58,7 @@ class WithheldError(RevealError):
     """A minor may be shown: nobody sees a picture."""
 
     def __init__(self) -> None:
-        super().__init__(403, "A minor may be shown here: no picture is shown at any rung.")
+        super().__init__(403, _("A minor may be shown here: no picture is shown at any rung."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ class Reveals:
     def ask(self, actor: str, review_id: int, rung: Rung, region: str) -> str:
         """The token of a single-use address for one look. Raises RevealError."""
         if rung is Rung.FACTS or (rung is Rung.PEEK) is not bool(region):
-            raise RevealError(400, "That is no rung of the ladder.", next_step="Load the page again.")
+            raise RevealError(400, _("That is no rung of the ladder."), next_step=_("Load the page again."))
         with self._sessions.begin() as session:
             review = self._allowed(session, actor, review_id, rung)
             _cut(session, review.content_id, region)
@@ -146,10 +148,12 @@ class Reveals:
                 asked = use_address(session, token, actor)
         except UsedUp:
             raise RevealError(
-                410, "This address was used already or is too old.", next_step="Ask for the picture again."
+                410,
+                _("This address was used already or is too old."),
+                next_step=_("Ask for the picture again."),
             ) from None
         except NotYours:
-            raise RevealError(403, "This address was given to somebody else.") from None
+            raise RevealError(403, _("This address was given to somebody else.")) from None
         with self._sessions() as session:
             review = self._allowed(session, actor, asked.review_id, asked.rung)
             subject = self._subject(session, review.content_id, asked)
@@ -157,8 +161,8 @@ class Reveals:
         if not shown.rasters:
             raise RevealError(
                 422,
-                f"This upload can't be shown ({shown.reason.replace('_', ' ')}).",
-                next_step="Decide by the facts, or look at the object on your platform.",
+                _("This upload can't be shown (%(reason)s).", reason=name_of(shown.reason)),
+                next_step=_("Decide by the facts, or look at the object on your platform."),
             )
         moment = datetime.now(UTC)
         encoded, width, height = sheet(shown.rasters, asked.rung, text_of(actor, moment))
@@ -175,7 +179,7 @@ class Reveals:
     def _allowed(self, session: Session, actor: str, review_id: int, rung: Rung) -> Review:
         review = session.get(Review, review_id)
         if review is None:
-            raise RevealError(404, f"There is no review {review_id}.")
+            raise RevealError(404, _("There is no review %(review)s.", review=review_id))
         if _is_withheld(review):
             raise WithheldError
         if rung > Rung.MOSAIC:
@@ -184,8 +188,11 @@ class Reveals:
                 until = exposure.until.astimezone(UTC)
                 raise RevealError(
                     429,
-                    f"You have looked enough for now: only the mosaic is shown until {until:%Y-%m-%d %H:%M} UTC.",
-                    next_step="Take a break, or hand the review to a colleague.",
+                    _(
+                        "You have looked enough for now: only the mosaic is shown until %(time)s UTC.",
+                        time=f"{until:%Y-%m-%d %H:%M}",
+                    ),
+                    next_step=_("Take a break, or hand the review to a colleague."),
                 )
         return review
 
@@ -221,8 +228,12 @@ class Reveals:
                 viewer = self._films if media.format().kind is Kind.VIDEO else self._pictures
                 return viewer.show(media, subject.showing)
         except (StorageError, StorageRefused, SandboxError) as fault:
-            raise RevealError(503, fault.message, next_step="Try again in a moment.") from fault
-        raise RevealError(404, "The bytes of this upload are no more.")
+            raise RevealError(
+                503,
+                _("The object store or the sandbox does not answer as it should."),
+                next_step=_("Try again in a moment."),
+            ) from fault
+        raise RevealError(404, _("The bytes of this upload are no more."))
 
     def _bytes_of(self, subject: _Subject) -> Iterator[Media | None]:
         """The bytes of the first copy that is still there and is what was decided about; None where it is too long."""
@@ -302,7 +313,7 @@ def _cut(session: Session, content_id: int, region: str) -> tuple[Cut | None, tu
     named = _MATCH.fullmatch(region)
     match = session.get(MatchRow, int(named[1])) if named else None
     if match is None or match.content_id != content_id or match.region is None:
-        raise RevealError(400, "That is no region of this upload.", next_step="Load the page again.")
+        raise RevealError(400, _("That is no region of this upload."), next_step=_("Load the page again."))
     left, top, width, height = match.region
     seconds = () if match.frame_time is None else (match.frame_time,)
     return Cut((left, top, width, height), upright=False), seconds

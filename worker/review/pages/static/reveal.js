@@ -9,29 +9,30 @@
   const cover = panel.querySelector("[data-cover]");
   const said = panel.querySelector("[data-said]");
   const holding = panel.querySelector("[data-hold]");
-  const WORDS = { 1: "Mosaic shown.", 2: "Grey thumbnail shown.", 3: "Region shown.", 4: "All of it shown." };
+  // The page says everything in its own language.
+  const words = panel.dataset;
   const KEYS = new Set([" ", "Enter"]);
 
   // The one look that is asked for or shown; null while covered.
   let look = null;
 
-  function say(words) {
-    said.textContent = words;
+  function say(text) {
+    said.textContent = text;
   }
 
   function uncover(mine) {
     mine.image.className = mine.rung === "1" ? "mosaic" : "";
     if (mine.rung === "1" && mine.shape) mine.image.style.aspectRatio = mine.shape.replace(" ", " / ");
-    mine.image.alt = "The picture under review";
+    mine.image.alt = words.picture;
     cover.hidden = true;
     screen.append(mine.image);
     mine.since = performance.now();
-    mine.timer = setTimeout(() => end("Covered: the time is up."), mine.longest * 1000);
-    say(WORDS[mine.rung]);
+    mine.timer = setTimeout(() => end(words.timeUp), mine.longest * 1000);
+    say(words[`shown-${mine.rung}`]);
   }
 
   // Covers whatever is shown, or calls off what is on its way.
-  function end(words) {
+  function end(text) {
     if (!look) return;
     const mine = look;
     look = null;
@@ -50,25 +51,25 @@
       const form = new URLSearchParams({ token: panel.dataset.token, seconds: seconds.toFixed(2) });
       navigator.sendBeacon(mine.address + "/covered", form);
     }
-    say(words);
+    say(text);
   }
 
   async function problem(answer) {
     try {
-      return (await answer.json()).problem || "It can't be shown.";
+      return (await answer.json()).problem || words.notShown;
     } catch {
-      return "It can't be shown: status " + answer.status + ".";
+      return `${words.notShown} (${answer.status})`;
     }
   }
 
   async function begin(button, rung, region) {
-    end("Covered.");
+    end(words.covered);
     const mine = { button, rung, stop: new AbortController() };
     look = mine;
     // While a button is held no key is meant as a verdict.
     if (button.dataset.rung) document.body.dataset.revealed = "yes";
     button.setAttribute("aria-pressed", "true");
-    say("Loading.");
+    say(words.loading);
     try {
       const form = new URLSearchParams({ token: panel.dataset.token, rung, region: region || "" });
       const asked = await fetch(panel.dataset.reveal, {
@@ -93,20 +94,20 @@
       await mine.image.decode();
       if (look === mine) uncover(mine);
     } catch {
-      if (look === mine) fail(mine, "It could not be loaded. Try again.");
+      if (look === mine) fail(mine, words.notLoaded);
     }
   }
 
-  function fail(mine, words) {
+  function fail(mine, text) {
     if (look !== mine) return;
     mine.address = undefined;
-    end(words);
+    end(text);
   }
 
   for (const button of panel.querySelectorAll("form button[name=rung]")) {
     button.addEventListener("click", (event) => {
       event.preventDefault();
-      if (look && look.button === button) end("Covered.");
+      if (look && look.button === button) end(words.covered);
       else begin(button, button.value, "");
     });
   }
@@ -114,7 +115,7 @@
   for (const button of panel.querySelectorAll("[data-rung]")) {
     const start = () => begin(button, button.dataset.rung, button.dataset.region);
     const release = () => {
-      if (look && look.button === button) end("Covered.");
+      if (look && look.button === button) end(words.covered);
     };
     button.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
@@ -137,13 +138,13 @@
   }
 
   screen.addEventListener("contextmenu", (event) => event.preventDefault());
-  window.addEventListener("blur", () => end("Covered: the window lost its focus."));
-  window.addEventListener("pagehide", () => end("Covered."));
+  window.addEventListener("blur", () => end(words.left));
+  window.addEventListener("pagehide", () => end(words.covered));
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) end("Covered: the page was hidden.");
+    if (document.hidden) end(words.hidden);
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") end("Covered.");
+    if (event.key === "Escape") end(words.covered);
   });
 
   if (holding) holding.hidden = false;

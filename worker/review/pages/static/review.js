@@ -5,8 +5,10 @@
   const verdicts = document.getElementById("verdicts");
   const renewEvery = 60;
 
+  // As the page writes a time: its pattern has {M} for minutes and {S} for seconds.
   function words(seconds) {
-    return `${Math.floor(seconds / 60)} min ${String(seconds % 60).padStart(2, "0")} s`;
+    const [minutes, rest] = [Math.floor(seconds / 60), String(seconds % 60).padStart(2, "0")];
+    return verdicts.dataset.time.replace("{M}", minutes).replace("{S}", rest);
   }
 
   if (verdicts) {
@@ -16,7 +18,7 @@
 
     function end() {
       gone = true;
-      shown.textContent = "no time: somebody else may take it. Load the page again";
+      shown.textContent = verdicts.dataset.gone;
       for (const button of verdicts.querySelectorAll("button")) button.disabled = true;
     }
 
