@@ -24,7 +24,7 @@ def test_a_lease_that_ended_is_told_and_its_form_refused(desk: Desk, monkeypatch
         ann.take(held)
     desk.system.expire(held)
     bo.take(held)
-    expect(ann.page.locator(".claim")).to_contain_text("somebody else may take it")
+    expect(ann.page.get_by_role("alert")).to_contain_text("somebody else may take it")
     expect(ann.button("Decide Enter")).to_be_disabled()
     # A page without its script sends the form all the same.
     ann.page.evaluate(

@@ -18,7 +18,9 @@
 
     function end() {
       gone = true;
-      shown.textContent = verdicts.dataset.gone;
+      const told = shown.closest("p");
+      told.setAttribute("role", "alert");
+      told.textContent = verdicts.dataset.gone;
       for (const button of verdicts.querySelectorAll("button")) button.disabled = true;
     }
 
