@@ -56,6 +56,7 @@ def test_two_who_disagree_leave_it_to_a_third_who_sees_no_names(desk: Desk) -> N
     cy.take(held)
     expect(cy.page.get_by_role("heading", name="Decide between two")).to_be_visible()
     expect(cy.page.get_by_text("confirmed and lawful")).to_be_visible()
+    expect(cy.page.get_by_text("You are not shown what others said")).to_have_count(0)
     sees_nothing_of(cy, ann.pseudonym, bo.pseudonym, "what ann wrote", "what bo wrote")
     cy.say("lawful")
     cy.state_is("lawful")
