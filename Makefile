@@ -7,7 +7,7 @@ DEMO_ARGS ?=
 # Two workers: most tests wait for servers and processes. A file stays with one worker and shares its fixtures.
 TEST_ARGS ?= --numprocesses=2 --dist=loadfile
 
-.PHONY: venv demo test lint fuzz accuracy benchmarks docs words lock clean
+.PHONY: venv demo test lint fuzz accuracy benchmarks docs pictures words lock clean
 
 venv: $(STAMP)
 
@@ -51,6 +51,10 @@ accuracy: $(STAMP)
 benchmarks: $(STAMP)
 	$(BIN)/hashwarden bench index --slow-peers --json > docs/data/index.json
 	$(BIN)/python -m worker.bench.index_report docs/data/index.json docs/benchmarks.md docs/pictures/index.svg
+
+# The pictures of docs/console.md, from the running console. Needs Chromium.
+pictures: $(STAMP)
+	$(BIN)/python -m tests.browser.pictures docs/pictures/console
 
 # What in docs/ is made from the code.
 docs: $(STAMP)

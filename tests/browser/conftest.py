@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from sqlalchemy import select
 
+from tests.browser.desk import Desk
+from tests.browser.system import System, system_on
 from tests.integration.conftest import Rig
 from tests.integration.console import Console
 from worker.domain import State
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from config.settings import Settings
+    from worker.demo.embedded import Embedded
 
 SIZE = (1600, 1200)
 
@@ -97,3 +101,26 @@ def page(chromium: Browser, address: str, sign_in: Callable[[BrowserContext], No
     context.set_default_timeout(15_000)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture(scope="module")
+def system(
+    embedded: Embedded, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """A system of this module's own; its tests share it, each with people and uploads of its own."""
+    for server in (embedded.valkey, embedded.moto):
+        if not server.running:
+            server.start()
+    name = f"browser_{uuid.uuid4().hex}"
+    database = embedded.postgres.create_database(name, template=template_database)
+    with system_on(
+        embedded, database, tmp_path_factory.mktemp("system"), bucket=name.replace("_", "-")
+    ) as running:
+        yield running
+    embedded.postgres.drop_database(name)
+
+
+@pytest.fixture
+def desk(chromium: Browser, system: System) -> Iterator[Desk]:
+    with ExitStack() as ending:
+        yield Desk(chromium, system, ending)

@@ -18,18 +18,17 @@
 
     function end() {
       gone = true;
-      shown.textContent = verdicts.dataset.gone;
+      const told = shown.closest("p");
+      told.setAttribute("role", "alert");
+      told.textContent = verdicts.dataset.gone;
       for (const button of verdicts.querySelectorAll("button")) button.disabled = true;
     }
 
-    setInterval(() => {
-      if (gone) return;
-      const left = Math.max(0, Math.round((until - Date.now()) / 1000));
-      shown.textContent = words(left);
-    }, 1000);
+    let asking = false;
 
-    setInterval(async () => {
-      if (gone || document.hidden) return;
+    async function live() {
+      if (gone || asking || document.hidden) return;
+      asking = true;
       const form = new FormData(verdicts);
       const body = new URLSearchParams({ token: form.get("token"), claim: form.get("claim") });
       try {
@@ -40,8 +39,21 @@
         else end();
       } catch {
         // The host is away: the countdown goes on, and the next sign of life is tried in a minute.
+      } finally {
+        asking = false;
       }
-    }, renewEvery * 1000);
+    }
+
+    setInterval(() => {
+      if (gone) return;
+      const left = Math.max(0, Math.round((until - Date.now()) / 1000));
+      shown.textContent = words(left);
+      // The page was asleep or hidden for long: it asks whether the review is still in these hands.
+      if (left === 0) live();
+    }, 1000);
+
+    setInterval(live, renewEvery * 1000);
+    document.addEventListener("visibilitychange", live);
   }
 
   // Who has turned the shortcuts of one key off has Tab, the arrow keys and Enter, as on any form.

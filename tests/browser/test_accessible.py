@@ -1,0 +1,166 @@
+"""Every page in every state: axe-core finds nothing in light and dark, nothing scrolls sideways at 320 pixels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Browser, Page, ViewportSize, expect
+
+from tests.browser.desk import Desk
+from tests.browser.system import System
+from tests.browser.walk import STATES, walk
+from worker.store.people import Role
+
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+"""WCAG 2.2 AA and all before it, and what axe-core's authors advise."""
+
+NARROW: ViewportSize = {"width": 320, "height": 640}
+"""1,280 pixels at 400 %: what WCAG 1.4.10 asks for."""
+
+SMALLEST = 24
+"""Pixels of a button's sides (WCAG 2.5.8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is wrong with one page: rules by scheme, pixels too wide at 320, buttons too small."""
+
+    light: list[str]
+    dark: list[str]
+    sideways: int
+    small: list[str]
+    title: str
+
+
+def rules_broken(page: Page) -> list[str]:
+    """One line for each element that breaks a rule."""
+    options = json.dumps({"runOnly": {"type": "tag", "values": TAGS}, "resultTypes": ["violations"]})
+    page.evaluate(AXE_SCRIPT)
+    answer: dict[str, Any] = page.evaluate(f"axe.run({options})")
+    return [
+        f"{broken['id']}: {node['html'][:200]} ({node['failureSummary']})"
+        for broken in answer["violations"]
+        for node in broken["nodes"]
+    ]
+
+
+def measured(page: Page) -> Found:
+    at = page.viewport_size
+    assert at is not None
+    light = rules_broken(page)
+    page.emulate_media(color_scheme="dark")
+    dark = rules_broken(page)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(NARROW)
+    sideways = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    small = page.evaluate(
+        "least => [...document.querySelectorAll('button, select, summary')].filter(at => {"
+        " const box = at.getBoundingClientRect();"
+        " return box.width && (box.width < least || box.height < least); }).map(at => at.outerHTML)",
+        SMALLEST,
+    )
+    page.set_viewport_size(at)
+    return Found(light, dark, sideways, small, page.title())
+
+
+@pytest.fixture(scope="module")
+def found(chromium: Browser, system: System) -> Iterator[dict[str, Found]]:
+    """By state."""
+    pages: dict[str, Found] = {}
+    with ExitStack() as ending:
+        walk(Desk(chromium, system, ending), lambda name, page: pages.update({name: measured(page)}))
+        yield pages
+
+
+def test_the_walk_came_by_every_state(found: dict[str, Found]) -> None:
+    assert tuple(found) == STATES
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_axe_finds_nothing(found: dict[str, Found], state: str) -> None:
+    assert (found[state].light, found[state].dark) == ([], [])
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_nothing_scrolls_sideways_on_a_narrow_screen(found: dict[str, Found], state: str) -> None:
+    assert found[state].sideways == 0
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_button_can_be_hit(found: dict[str, Found], state: str) -> None:
+    assert found[state].small == []
+
+
+def test_a_page_that_is_wrong_is_found(desk: Desk) -> None:
+    page = desk.browser().new_page()
+    page.goto("/sign-in")
+    page.evaluate(
+        "() => { const wide = document.createElement('img'); wide.width = 500; document.body.append(wide); }"
+    )
+    wrong = measured(page)
+    assert {line.partition(":")[0] for line in wrong.light} >= {"image-alt"}
+    assert wrong.sideways > 0
+
+
+def test_titles_tell_pages_apart(found: dict[str, Found]) -> None:
+    titles = {
+        found[state].title for state in ("queue", "review-open", "uploads", "upload", "audit", "people")
+    }
+    assert len(titles) == 6
+
+
+def focused(page: Page) -> tuple[str, str, bool]:
+    """What has the focus: its words, its tag, and whether it shows that it has it, within what is seen."""
+    words, tag, visible = page.evaluate(
+        "() => { const at = document.activeElement; const look = getComputedStyle(at);"
+        " const box = at.getBoundingClientRect();"
+        " const shown = look.outlineStyle === 'solid' && parseFloat(look.outlineWidth) >= 2"
+        "   && box.top >= 0 && Math.min(box.bottom, box.top + 24) <= innerHeight;"
+        " return [(at.getAttribute('aria-label')"
+        " || (at.matches('input, select, textarea') ? at.name : at.textContent)).trim(), at.tagName, shown]; }"
+    )
+    return words, tag, visible
+
+
+def test_tab_goes_through_a_review_in_order_and_is_always_seen(desk: Desk) -> None:
+    ann = desk.person()
+    ann.take(desk.system.region(desk.system.held()))
+    came_by = []
+    for _ in range(60):
+        ann.page.keyboard.press("Tab")
+        words, tag, visible = focused(ann.page)
+        if tag == "BODY":
+            break
+        assert visible, words
+        came_by.append(words)
+    else:
+        pytest.fail("Tab never leaves the page")
+    order = [
+        "Reviews", "Uploads", "Waiting for a second person", "Sign out", "Mosaic", "Grey thumbnail",
+        "Hold: matched region", "Hold: top left", "Hold: the whole", "verdict", "code", "reason", "Decide Enter",
+        "6 Ask for a second reviewer", "0 Skip, next one", "Hand back", "Not me", "Keys ?",
+    ]  # fmt: skip
+    at = [came_by.index(words) for words in order]
+    assert at == sorted(at)
+
+
+def test_a_table_that_scrolls_inside_is_reached_by_keyboard(
+    desk: Desk, wait_until: Callable[..., object]
+) -> None:
+    """A wide table scrolls in its sheet: then the sheet takes the focus, so that arrows move it."""
+    desk.system.held()
+    lea = desk.person(Role.LEAD)
+    lea.page.set_viewport_size(NARROW)
+    lea.page.goto("/uploads")
+    sheet = lea.page.locator("main .sheet")
+    assert sheet.evaluate("at => at.scrollWidth > at.clientWidth")
+    sheet.focus()
+    expect(sheet).to_be_focused()
+    lea.page.keyboard.press("ArrowRight")
+    wait_until(lambda: sheet.evaluate("at => at.scrollLeft > 0"))

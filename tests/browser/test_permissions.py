@@ -1,0 +1,95 @@
+"""What each role is refused: every page in the browser, every form with a token that is right."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+from sqlalchemy import func, select
+
+from tests.browser.desk import Desk
+from tests.browser.system import Held
+from tests.integration.test_people import OPEN, ROUTES, WHO, every_route
+from worker.store.audit_log import AuditEntry
+from worker.store.people import Role
+
+ANYBODY = {"/start", "/sign-out"}
+"""Ask for a sign-in and for no role."""
+
+REFUSED = "Your roles do not allow this."
+
+PAGES = [path for method, path in ROUTES if method == "GET" and path != "/reveal/{address}"]
+
+
+def address(path: str, held: Held) -> str:
+    """A route's address, of things that are there where they can be."""
+    ids = {"review_id": str(held.review), "upload_id": str(held.upload), "address": "x" * 43}
+    return re.sub(r"\{(\w+)\}", lambda name: ids.get(name[1], "999"), path)
+
+
+def test_every_route_stands_in_the_table(desk: Desk) -> None:
+    found = {
+        (method, route.path)
+        for route in every_route(desk.system.console.app.routes)
+        for method in route.methods or ()
+    }
+    unasked = {path for _, path in found - set(ROUTES)}
+    assert {path for path in unasked if not path.startswith("/sign-in")} == OPEN | ANYBODY
+    assert set(ROUTES) <= found
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_each_page_opens_for_its_roles_and_tells_others_nothing(desk: Desk, role: Role) -> None:
+    held, person = desk.system.held(), desk.person(role)
+    for path in PAGES:
+        answer = person.page.goto(address(path, held))
+        assert answer is not None
+        if role in WHO[ROUTES["GET", path]]:
+            assert answer.status == 200, path
+        else:
+            assert answer.status == 403, path
+            person.is_told(REFUSED, "Nothing was done")
+            expect(person.page.locator("main table, main form, main dl")).to_have_count(0)
+    # What is offered on top of each page is what may be opened, and all of it.
+    person.page.goto("/start")
+    links = person.page.locator("header nav a")
+    offered = {link.get_attribute("href") for link in links.all()}
+    top = {"/", "/uploads", "/proposals", "/audit", "/people"}
+    assert offered == {path for path in top if role in WHO[ROUTES["GET", path]]}
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_no_form_acts_for_a_role_that_may_not(desk: Desk, role: Role) -> None:
+    held, person = desk.system.held(), desk.person(role)
+    person.page.goto("/proposals")
+    token = person.page.locator("header input[name=token]").get_attribute("value") or ""
+    with desk.system.sessions() as session:
+        before = session.scalar(select(func.max(AuditEntry.seq)))
+    for (method, path), what in ROUTES.items():
+        if method == "GET" or role in WHO[what]:
+            continue
+        answer = person.page.request.post(
+            address(path, held), form={"token": token, "verdict": "lawful", "request_id": "r", "rung": "1"}
+        )
+        assert (answer.status, REFUSED in answer.text()) == (403, True), path
+    with desk.system.sessions() as session:
+        assert session.scalar(select(func.max(AuditEntry.seq))) == before
+    assert desk.system.state(held) == "held"
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_role_that_may_still_needs_its_own_token(desk: Desk, role: Role) -> None:
+    held, person, other = desk.system.held(), desk.person(role), desk.person(role)
+    other.page.goto("/proposals")
+    strange = other.page.locator("header input[name=token]").get_attribute("value") or ""
+    for method, path in ROUTES:
+        if method == "GET":
+            continue
+        for token in ("", strange):
+            answer = person.page.request.post(address(path, held), form={"token": token})
+            assert answer.status == 403, path
+    answer = person.page.request.post("/sign-out", form={"token": strange})
+    assert answer.status == 403
+    person.page.goto("/proposals")
+    expect(person.heading).to_have_text("Waiting for a second person")
