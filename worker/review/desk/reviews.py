@@ -172,6 +172,10 @@ def _decide(
     if approved:
         _check_open([each for each, _content in locked.values()])
     elif said.verdict is not Verdict.SUSPECTED_MINOR:
+        # Who came with a claim was told that it is gone, and no more.
+        for each, _content in locked.values():
+            if each.state == "decided" and each.verdict == Verdict.SUSPECTED_MINOR:
+                raise minors_two(each.id)
         _check_typed(session, [each.id for _review, each in locked.values()], said.typed)
     needs = [
         not approved
@@ -246,8 +250,6 @@ def _check_right(session: Session, review: Review, said: _Said) -> None:
     row = session.get(ClaimRow, review.id)
     if said.verdict is Verdict.SUSPECTED_MINOR:
         return
-    if review.state == "decided" and review.verdict == Verdict.SUSPECTED_MINOR:
-        raise minors_two(review.id)
     if said.claim is not None:
         if review.state != "open" or row is None or (row.token, row.actor) != (said.claim, said.actor):
             raise claims.gone(review.id)
