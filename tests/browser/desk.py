@@ -9,6 +9,7 @@ from itertools import count
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser.system import Held, System
+from worker.review.people import sign_ins
 from worker.store.people import Role
 
 KEYS = {"confirmed": "1", "not_a_match": "2", "lawful": "3", "hash_wrong": "4", "suspected_minor": "5"}
@@ -27,6 +28,12 @@ class Person:
     @property
     def heading(self) -> Locator:
         return self.page.get_by_role("heading", level=1)
+
+    @property
+    def token(self) -> str:
+        """What the forms of this sign-in carry, also of somebody whom no page with a form is shown."""
+        held = {cookie["name"]: cookie["value"] for cookie in self.page.context.cookies()}
+        return sign_ins.form_token(held["hashwarden"])
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
