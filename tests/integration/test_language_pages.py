@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SPOKEN = ("aria-label", "title", "alt", "placeholder")
 DATA = re.compile(
-    r"""Hashwarden|UTC|\bpdq\b|\bvideo_md5\b|\bstopncii\b
+    r"""Hashwarden|UTC|\bCSV\b|\bpdq\b|\bvideo_md5\b|\bstopncii\b
     |\b\w+:[\w-]+                # who did it, as the history keeps it: reviewer:NAME, service:NAME
     |\b\S*\d\S*\b                 # ids, times, revisions, the head of the audit log
     """,
