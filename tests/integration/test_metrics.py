@@ -117,7 +117,7 @@ def test_an_old_pending_upload_is_an_alarm_and_old_stock_is_not(ward: Ward) -> N
     ward.add(ward.upload("late", first_seen_at=ago(hours=3)))
     (alarm,) = ward.raised()
     assert alarm.code == AlarmCode.PENDING_OLD
-    assert "1 uploads" in alarm.message
+    assert "1 upload " in alarm.message
     assert "3 hours" in alarm.message
 
 
@@ -132,7 +132,7 @@ def test_a_bank_that_is_not_read_is_an_alarm(ward: Ward) -> None:
     ward.settings = ward.settings.model_copy(update={"banks": banks})
     found = {alarm.subject: alarm.message for alarm in ward.raised()}
     assert found == {
-        "stopncii": "Bank stopncii was last read to its end 5 hours ago (last error: unreachable).",
+        "stopncii": "Bank stopncii was last read to its end 5 hours ago. Last error: unreachable.",
         "never": "Bank never was never read to its end.",
     }
 
