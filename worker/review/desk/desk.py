@@ -15,21 +15,16 @@ from sqlalchemy import select
 
 from config.database import Sessions
 from config.settings import Settings
+from config.words import _
 from worker.domain import Lane, State, Verdict
 from worker.review import audit
 from worker.review.desk import appeals, claims, proposals
+from worker.review.desk.checks import MAX_REQUEST_ID, ReviewError, SecondPersonError, check_text
 from worker.review.desk.claims import Claim
 from worker.review.desk.listing import ReviewLine, list_reviews, newest_reviews
 from worker.review.desk.look import Look, check_seen, look_at
 from worker.review.desk.queue import Counts, Part, Show, counts, not_a_minor, part_counts, queue
-from worker.review.desk.reviews import (
-    MAX_REQUEST_ID,
-    Decided,
-    ReviewError,
-    SecondPersonError,
-    check_text,
-    decide_review,
-)
+from worker.review.desk.reviews import Decided, decide_review
 from worker.review.desk.undo import Mine, Undone, undo, undoable
 from worker.review.faults import NotThereError, UnknownReasonError
 from worker.review.people.people import Visitor
@@ -187,7 +182,7 @@ class Desk:
             raise claims.gone(review_id)
         if code and code not in self._settings.review.reasons:
             raise UnknownReasonError(
-                "The reason is not on the list.", next_step="Go back and choose another."
+                _("The reason is not on the list."), next_step=_("Go back and choose another.")
             )
         why = ": ".join(part for part in (code, reason) if part)
         try:
@@ -281,8 +276,8 @@ class Desk:
             found = session.scalar(query.order_by(Upload.state_since.desc(), Upload.id.desc()).limit(1))
         if found is None:
             raise appeals.AppealError(
-                "No upload of this key was removed by a decision that can be appealed.",
-                next_step="Name the bucket, key and version as its webhook did.",
+                _("No upload of this key was removed by a decision that can be appealed."),
+                next_step=_("Name the bucket, key and version as its webhook did."),
             )
         return found
 
@@ -291,7 +286,10 @@ class Desk:
         with self._sessions() as session:
             found = session.get(Appeal, appeal_id)
         if found is None:
-            raise NotThereError(f"There is no appeal {appeal_id}.", next_step="Opening one tells its id.")
+            raise NotThereError(
+                _("There is no appeal %(appeal)s.", appeal=appeal_id),
+                next_step=_("Opening one tells its id."),
+            )
         return found
 
     def _taken_before(self, visitor: Visitor, review_id: int, verdict: Verdict, request_id: str) -> bool:

@@ -146,7 +146,10 @@ def propose_undo(session: Session, review_id: int, *, actor: str, reason: str = 
     """Asks for a second person to take back what counts on a review. Raises ProposalError when nothing does."""
     review = session.get(Review, review_id)
     if review is None or review.decision_id is None:
-        raise ProposalError(f"Review {review_id} has no decision to undo.", next_step="Load the page again.")
+        raise ProposalError(
+            _("Review %(review)s has no decision to undo.", review=review_id),
+            next_step=_("Load the page again."),
+        )
     payload: dict[str, Payload] = {"review": review_id, "undo": review.decision_id, "reason": reason}
     return propose(session, ProposalKind.BULK_RESTORE, review_id, actor=actor, payload=payload)
 
@@ -157,8 +160,8 @@ def propose_overturn(session: Session, case_id: int, *, actor: str, reason: str)
     review = session.get(Review, row.review_id) if row is not None else None
     if row is None or review is None or review.decision_id is None or not reason.strip():
         raise ProposalError(
-            f"Case {case_id} is overturned with a reason, while it stands.",
-            next_step="Give a reason of one sentence.",
+            _("Case %(case)s is overturned with a reason, while it stands.", case=case_id),
+            next_step=_("Give a reason of one sentence."),
         )
     payload: dict[str, Payload] = {"review": row.review_id, "undo": review.decision_id, "reason": reason}
     return propose(session, ProposalKind.OVERTURN_MINOR, case_id, actor=actor, payload=payload)

@@ -15,8 +15,10 @@ from sqlalchemy.orm import Session
 
 from config.errors import HashwardenError
 from config.policy import PolicySettings
+from config.words import _, ngettext
 from worker.domain import Effect
 from worker.review import audit
+from worker.review.names import name_of
 from worker.store.minor_cases import CaseState, MinorCase, MinorFile
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 
@@ -126,12 +128,15 @@ def mark_reported(
     reference = " ".join(reference.split())
     if not reference or len(reference) > MAX_REFERENCE or not reference.isprintable():
         raise CaseError(
-            f"The reference of a report has 1 to {MAX_REFERENCE} characters.",
-            next_step="Copy it from the authority's receipt.",
+            _("The reference of a report has 1 to %(most)s characters.", most=MAX_REFERENCE),
+            next_step=_("Copy it from the authority's receipt."),
         )
     row = _locked(session, case_id)
     if row.state != CaseState.OPEN:
-        raise CaseError(f"Case {case_id} is {row.state} already.", next_step="Load the page again.")
+        raise CaseError(
+            _("Case %(case)s is %(state)s already.", case=case_id, state=name_of(row.state)),
+            next_step=_("Load the page again."),
+        )
     row.state = CaseState.REPORTED
     row.reference = reference
     row.reported_by = actor
@@ -153,8 +158,13 @@ def prolong(session: Session, case_id: int, days: int, *, actor: str) -> None:
     later = session.scalar(select(func.clock_timestamp() + timedelta(days=min(max(days, 0), MOST_DAYS))))
     if row.state == CaseState.CLOSED or later is None or days > MOST_DAYS or later <= row.preserve_until:
         raise CaseError(
-            f"Case {case_id} can't be preserved for {days} days from now: the date only moves later.",
-            next_step=f"Give a number of days after its date, {MOST_DAYS} at most.",
+            ngettext(
+                "Case %(case)s can't be preserved for %(num)s day from now: the date only moves later.",
+                "Case %(case)s can't be preserved for %(num)s days from now: the date only moves later.",
+                days,
+                case=case_id,
+            ),
+            next_step=_("Give a number of days after its date, %(most)s at most.", most=MOST_DAYS),
         )
     row.preserve_until = later
     session.flush()
@@ -262,7 +272,9 @@ def _standing(session: Session, review_id: int) -> MinorCase | None:
 def _locked(session: Session, case_id: int) -> MinorCase:
     row = session.get(MinorCase, case_id, with_for_update=True)
     if row is None:
-        raise CaseError(f"There is no case {case_id}.", next_step="The page /minors lists them.")
+        raise CaseError(
+            _("There is no case %(case)s.", case=case_id), next_step=_("The page /minors lists them.")
+        )
     return row
 
 

@@ -11,18 +11,22 @@ from sqlalchemy.orm import Session
 
 from config.database import Sessions
 from config.settings import Settings
+from config.words import _
 from worker.domain import Verdict
-from worker.review.figures.csv_text import cell, csv_text
+from worker.review.figures.csv_text import csv_text
 from worker.review.figures.figures import FIGURES, read_all
 from worker.review.figures.headlines import headlines
 from worker.review.figures.period import Asked, Days, Period, period_until_now
 from worker.review.figures.wilson import FEW
+from worker.review.names import name_of
 from worker.review.pages.doors import Asks, Doors, of_visitor
 from worker.review.pages.rendering import render
 from worker.review.people.permissions import May
 from worker.review.plots import over_time, say, side_by_side
 from worker.review.plots.canvas import Told
 from worker.review.reveal.exposure import SHOWN_SECONDS
+
+_NAMES_OF_THEIR_OWN = frozenset({"bank", "deadline", "pseudonym"})
 
 
 class FigurePages:
@@ -49,7 +53,10 @@ class FigurePages:
             asked = self._asked(session, days)
             rows = read_all(asked, may)
         sheets = {
-            name: (figure.columns, [[cell(value) for value in figure.cells(row)] for row in rows[name]])
+            name: (
+                figure.columns,
+                [list(map(_shown, figure.columns, figure.cells(row))) for row in rows[name]],
+            )
             for name, figure in FIGURES.items()
             if name in rows
         }
@@ -78,7 +85,7 @@ class FigurePages:
     def csv(self, request: Request, name: str, days: Days = Days.MONTH) -> Response:
         figure = FIGURES.get(name)
         if figure is None:
-            raise HTTPException(404, "There is no figure of this name. The page of figures links to each.")
+            raise HTTPException(404, _("There is no figure of this name. The page of figures links to each."))
         Asks(figure.asks)(request)
         with self._sessions() as session:
             rows = figure.read(self._asked(session, days))
@@ -96,6 +103,11 @@ class FigurePages:
         session.execute(text("SET LOCAL jit = off"))
         shown = {int(rung): seconds for rung, seconds in SHOWN_SECONDS.items()}
         return Asked(session, period_until_now(session, days), self._clocks, shown)
+
+
+def _shown(column: str, value: object) -> object:
+    """A value as the page shows it: a code by its name, but nobody's own name by another."""
+    return name_of(value) if isinstance(value, str) and column not in _NAMES_OF_THEIR_OWN else value
 
 
 def _label(period: Period, begin: datetime) -> str:

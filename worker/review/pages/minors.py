@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from config.database import Sessions
 from config.errors import HashwardenError
 from config.settings import Settings
+from config.words import _
 from worker.domain import Lane
 from worker.review import audit
 from worker.review.desk import proposals
@@ -137,7 +138,7 @@ class MinorPages:
     def _detail(self, session: Session, case_id: int) -> cases.CaseDetail:
         detail = cases.detail(session, case_id)
         if detail is None:
-            raise HTTPException(404, f"There is no case {case_id}.")
+            raise HTTPException(404, _("There is no case %(case)s.", case=case_id))
         return detail
 
     def _record(self, session: Session, request: Request, case_id: int, action: str) -> None:
@@ -150,7 +151,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except HashwardenError as error:
-        raise HTTPException(409, str(error)) from None
+        raise HTTPException(409, error.words) from None
 
 
 def _to(case_id: int) -> RedirectResponse:
