@@ -100,7 +100,7 @@ class FigureOperations:
         )
 
     def figure_csv(self, caller: Caller, name: _Name, days: _Back = Days.MONTH) -> Response:
-        """The same as CSV."""
+        """One figure as CSV."""
         figure = _allowed(caller, name)
         with self._snapshots.of(days) as asked:
             rows = figure.read(asked)
