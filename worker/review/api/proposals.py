@@ -21,7 +21,7 @@ from worker.store.proposals import ProposalKind
 class ProposalRequest(Strict):
     """A bulk restore is proposed by deciding its review."""
 
-    kind: Literal["lift_demotion", "approve_hunt"]
+    kind: Literal[ProposalKind.LIFT_DEMOTION, ProposalKind.APPROVE_HUNT]
     subject_id: Id = Field(description="Of the demotion or the hunt.")
 
 
@@ -102,9 +102,7 @@ class ProposalOperations:
     def propose(self, caller: Caller, request: ProposalRequest) -> ProposedAnswer:
         """Ask for a second person."""
         with self._sessions.begin() as session:
-            made = proposals.propose(
-                session, ProposalKind(request.kind), request.subject_id, actor=caller.pseudonym
-            )
+            made = proposals.propose(session, request.kind, request.subject_id, actor=caller.pseudonym)
             return ProposedAnswer(id=made.id)
 
     def approve(self, caller: Caller, proposal_id: Number) -> ApprovedAnswer:

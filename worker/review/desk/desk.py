@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from config.database import Sessions
 from config.settings import Settings
@@ -106,12 +106,12 @@ class Desk:
         with self._sessions() as session:
             return part_counts(session, visitor.pseudonym)
 
-    def newest(self, *, minors: bool, limit: int, before: int | None = None) -> list[ReviewLine]:
-        """Reviews of every state, the newest first: those of suspected minors alone, or all others.
+    def newest(self, *, limit: int, before: int | None = None) -> list[ReviewLine]:
+        """Reviews of every state, the newest first, without suspected minors.
 
         `before` is the id under which the list begins.
         """
-        where = [~not_a_minor() if minors else not_a_minor()]
+        where = [not_a_minor()]
         if before is not None:
             where.append(Review.id < before)
         with self._sessions() as session:
@@ -173,7 +173,8 @@ class Desk:
         instead, and the claim ends. Raises NotThereError, UnknownReasonError, ReviewError, ClaimError, ProposalError.
         """
         check_text("request id", request_id, MAX_REQUEST_ID, needed=True)
-        proposal_id = self._proposed_before(visitor, review_id, verdict, request_id)
+        asked = Proposal.payload["verdict"].astext == verdict
+        proposal_id = self._proposed_before(visitor, review_id, request_id, asked)
         if proposal_id is not None:
             return Outcome(None, proposal_id, repeated=True)
         if not self._taken_before(visitor, review_id, verdict, request_id):
@@ -232,6 +233,10 @@ class Desk:
         What would serve more uploads again than a lead alone may is proposed instead. A suspected minor is overturned
         by two persons, on the page of its case.
         """
+        check_text("request id", request_id, MAX_REQUEST_ID, needed=True)
+        proposal_id = self._proposed_before(visitor, review_id, request_id, Proposal.payload.has_key("undo"))
+        if proposal_id is not None:
+            return Undone(None, repeated=True, proposal_id=proposal_id)
         try:
             undone = undo(
                 self._sessions,
@@ -245,7 +250,9 @@ class Desk:
             )
         except SecondPersonError:
             with self._sessions.begin() as session:
-                made = proposals.propose_undo(session, review_id, actor=visitor.pseudonym, reason=reason)
+                made = proposals.propose_undo(
+                    session, review_id, actor=visitor.pseudonym, request_id=request_id, reason=reason
+                )
                 return Undone(None, proposal_id=made.id)
         except ReviewError:
             self._check_seen(visitor, review_id)
@@ -308,15 +315,15 @@ class Desk:
             return session.scalar(query) is not None
 
     def _proposed_before(
-        self, visitor: Visitor, review_id: int, verdict: Verdict, request_id: str
+        self, visitor: Visitor, review_id: int, request_id: str, asked: ColumnElement[bool]
     ) -> int | None:
-        """The proposal that this very request of this person has become."""
+        """The proposal that this very request of this person has become; `asked` is what it asked for."""
         query = select(Proposal.id).where(
             Proposal.kind == ProposalKind.BULK_RESTORE,
             Proposal.subject_id == review_id,
             Proposal.proposed_by == visitor.pseudonym,
             Proposal.payload["request_id"].astext == request_id,
-            Proposal.payload["verdict"].astext == verdict,
+            asked,
         )
         with self._sessions() as session:
             return session.scalar(query.order_by(Proposal.id.desc()).limit(1))

@@ -31,6 +31,9 @@ BULK = 25
 """Uploads that one person may release, or serve again, at once."""
 EXPIRED = "expired"
 
+PROPOSED_BY_ID = (ProposalKind.LIFT_DEMOTION, ProposalKind.APPROVE_HUNT)
+"""What is proposed as such; the others are proposed by a decision, an undo, or on the page of a case."""
+
 Payload = str | int | list[int]
 
 _SUBJECTS = {
@@ -91,13 +94,14 @@ def approve(
     *,
     actor: str,
     ledger_enabled: bool = True,
-    minors: bool = False,
+    case: int | None = None,
 ) -> tuple[tuple[int, Lane], ...]:
-    """Does what was proposed; the uploads that it moved. `minors`: suspected minors alone, and nothing else, are meant.
+    """Does what was proposed; the uploads that it moved. `case`: the overturn of this case alone, and nothing else, is
+    meant; without it never an overturn.
 
     Raises ProposalError, HuntError or ReviewError.
     """
-    proposal = _open(session, proposal_id, minors=minors)
+    proposal = _open(session, proposal_id, case)
     if proposal.proposed_by == actor:
         raise ProposalError(
             _("Who proposes can't approve it."), next_step=_("Somebody else has to approve it.")
@@ -142,7 +146,9 @@ def approve(
     return moved
 
 
-def propose_undo(session: Session, review_id: int, *, actor: str, reason: str = "") -> Proposal:
+def propose_undo(
+    session: Session, review_id: int, *, actor: str, request_id: str, reason: str = ""
+) -> Proposal:
     """Asks for a second person to take back what counts on a review. Raises ProposalError when nothing does."""
     review = session.get(Review, review_id)
     if review is None or review.decision_id is None:
@@ -150,7 +156,12 @@ def propose_undo(session: Session, review_id: int, *, actor: str, reason: str = 
             _("Review %(review)s has no decision to undo.", review=review_id),
             next_step=_("Load the page again."),
         )
-    payload: dict[str, Payload] = {"review": review_id, "undo": review.decision_id, "reason": reason}
+    payload: dict[str, Payload] = {
+        "review": review_id,
+        "undo": review.decision_id,
+        "reason": reason,
+        "request_id": request_id,
+    }
     return propose(session, ProposalKind.BULK_RESTORE, review_id, actor=actor, payload=payload)
 
 
@@ -167,12 +178,14 @@ def propose_overturn(session: Session, case_id: int, *, actor: str, reason: str)
     return propose(session, ProposalKind.OVERTURN_MINOR, case_id, actor=actor, payload=payload)
 
 
-def reject(session: Session, proposal_id: int, *, actor: str, only_own: bool, minors: bool = False) -> None:
+def reject(
+    session: Session, proposal_id: int, *, actor: str, only_own: bool, case: int | None = None
+) -> None:
     """Ends a proposal without an effect. `only_own`: the actor may take back what they proposed, and no more.
 
-    `minors` as for `approve`.
+    `case` as for `approve`.
     """
-    proposal = _open(session, proposal_id, minors=minors)
+    proposal = _open(session, proposal_id, case)
     if only_own and proposal.proposed_by != actor:
         raise ProposalError(_("This is somebody else's proposal."), next_step=_("Ask a lead to reject it."))
     proposal.rejected_by = actor
@@ -293,9 +306,9 @@ def _require_subject(session: Session, kind: ProposalKind, subject_id: int) -> N
         )
 
 
-def _open(session: Session, proposal_id: int, *, minors: bool) -> Proposal:
+def _open(session: Session, proposal_id: int, case: int | None) -> Proposal:
     proposal = session.get(Proposal, proposal_id, with_for_update=True)
-    if proposal is None or (proposal.kind == ProposalKind.OVERTURN_MINOR) is not minors:
+    if proposal is None or _case_of(proposal) != case:
         raise ProposalError(
             _("There is no proposal %(proposal)s.", proposal=proposal_id), next_step=_("Load the page again.")
         )
@@ -306,6 +319,10 @@ def _open(session: Session, proposal_id: int, *, minors: bool) -> Proposal:
             next_step=_("Propose it again if it is still needed."),
         )
     return proposal
+
+
+def _case_of(proposal: Proposal) -> int | None:
+    return proposal.subject_id if proposal.kind == ProposalKind.OVERTURN_MINOR else None
 
 
 def _expire(session: Session) -> None:

@@ -74,7 +74,7 @@ class OfficePages:
     def propose(
         self, request: Request, kind: Annotated[ProposalKind, Form()], subject_id: Annotated[int, Form(ge=1)]
     ) -> RedirectResponse:
-        if kind is ProposalKind.BULK_RESTORE:
+        if kind not in proposals.PROPOSED_BY_ID:
             raise HTTPException(400, _("A bulk restore is proposed by deciding its review."))
         with _told(), self._sessions.begin() as session:
             proposals.propose(session, kind, subject_id, actor=request.state.user)
