@@ -141,6 +141,10 @@ def test_a_suspected_minor_closes_everywhere_at_once(desk: Desk) -> None:
     assert desk.system.state(held) == "held"
     mina.page.goto("/minors")
     with mina.page.expect_navigation():
+        mina.page.locator(f"main a[href='{desk.system.case(held)}']").click()
+    expect(mina.page.get_by_text("No picture is shown here")).to_be_visible()
+    sees_nothing_of(mina, held.key)
+    with mina.page.expect_navigation():
         mina.page.get_by_role("link", name=f"Review {held.review}", exact=True).click()
     expect(mina.page.get_by_text("No picture is shown at any rung")).to_be_visible()
     expect(mina.page.locator("[data-screen]")).to_have_count(0)
