@@ -41,13 +41,13 @@ _HEIGHTS = {
     "proposals": 520,
     "minors": 420,
     "review-minor": 1000,
-    "minor-case-reported": 1360,
+    "minor-case-reported": 1280,
     "uploads": 840,
     "upload": 760,
     "audit": 840,
     "people": 760,
-    "me": 760,
-    "figures": 2300,
+    "me": 900,
+    "figures": 2080,
 }
 """By state, how many pixels from the top its picture shows at most."""
 
