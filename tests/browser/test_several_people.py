@@ -52,7 +52,7 @@ def test_two_who_disagree_leave_it_to_a_third_who_sees_no_names(desk: Desk) -> N
     for one in (ann, bo):
         one.at(held)
         one.press("Take it")
-        one.is_told("is for somebody else")
+        one.is_told("an adjudicator decides who took no part in it")
     cy.take(held)
     expect(cy.page.get_by_role("heading", name="Decide between two")).to_be_visible()
     expect(cy.page.get_by_text("confirmed and lawful")).to_be_visible()
