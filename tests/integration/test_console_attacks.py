@@ -1,0 +1,61 @@
+"""The console under attack: people who reach for what is not theirs, retries, races, and bytes that must be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select
+
+from tests.integration.console import Console, hidden
+from tests.integration.test_claims import Desk
+from tests.integration.test_minors import Suspicion
+from tests.integration.test_review_pages import Pages
+from worker.store.models import DecisionRow, Review
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Rig
+
+
+@pytest.fixture
+def ending() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def suspicion(rig: Rig, ending: ExitStack, versioned_bucket: str) -> Suspicion:
+    return Suspicion(rig, Pages(rig, ending), versioned_bucket)
+
+
+@pytest.fixture
+def desk(rig: Rig) -> Desk:
+    return Desk(rig)
+
+
+@pytest.fixture
+def console(rig: Rig, ending: ExitStack) -> Console:
+    return Console(rig.settings, rig.sessions, ending)
+
+
+def decisions_on(rig: Rig, review_id: int) -> list[str]:
+    with rig.sessions() as session:
+        query = select(DecisionRow.verdict).join(Review, Review.content_id == DecisionRow.content_id)
+        return list(session.scalars(query.where(Review.id == review_id).order_by(DecisionRow.id)))
+
+
+def test_nobody_without_the_role_finds_or_blocks_a_case_by_proposing_its_overturn(
+    suspicion: Suspicion,
+) -> None:
+    case = suspicion.mark()
+    maria = suspicion.pages.maria
+    token = hidden(maria.get("/proposals").text)["token"]
+    answers = [
+        maria.post("/proposals", data={"token": token, "kind": "overturn_minor", "subject_id": str(each)})
+        for each in (case, case + 1)
+    ]
+    assert {answer.status_code for answer in answers} == {400}
+    suspicion.overturn(case)
+    assert suspicion.case().state == "closed"
