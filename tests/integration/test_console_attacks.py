@@ -13,6 +13,8 @@ from tests.integration.console import Console, hidden
 from tests.integration.test_claims import Desk
 from tests.integration.test_minors import Suspicion
 from tests.integration.test_review_pages import Pages
+from worker.domain import Verdict
+from worker.review.desk.reviews import ReviewError, decide_review
 from worker.store.models import DecisionRow, Review
 
 if TYPE_CHECKING:
@@ -59,3 +61,32 @@ def test_nobody_without_the_role_finds_or_blocks_a_case_by_proposing_its_overtur
     assert {answer.status_code for answer in answers} == {400}
     suspicion.overturn(case)
     assert suspicion.case().state == "closed"
+
+
+def test_a_suspected_minor_is_marked_with_near_copies_alone(desk: Desk, rig: Rig) -> None:
+    marked, copy, other = desk.review(), desk.review(), desk.review()
+    desk.near_copies(marked, copy)
+    with pytest.raises(ReviewError, match="near cop"):
+        desk.decide(marked, "maria", None, Verdict.SUSPECTED_MINOR, also=[copy, other])
+    assert decisions_on(rig, marked) == decisions_on(rig, other) == []
+    desk.decide(marked, "maria", None, Verdict.SUSPECTED_MINOR, also=[copy])
+    assert decisions_on(rig, copy) == ["suspected_minor"]
+
+
+def test_two_who_mark_the_same_suspected_minor_open_one_case_that_one_overturn_closes(
+    suspicion: Suspicion,
+) -> None:
+    case = suspicion.mark()
+    again = decide_review(
+        suspicion.rig.sessions,
+        suspicion.rig.settings.policy,
+        suspicion.review,
+        Verdict.SUSPECTED_MINOR,
+        actor="reviewer-0002",
+        request_id="late",
+    )
+    assert again.repeated
+    assert decisions_on(suspicion.rig, suspicion.review) == ["suspected_minor"]
+    suspicion.overturn(case)
+    with suspicion.rig.sessions() as session:
+        assert session.get_one(Review, suspicion.review).state == "open"

@@ -25,7 +25,7 @@ from worker.review.desk import appeals, claims
 from worker.review.desk.enact import FEEDBACK, TARGET, Moved, enact
 from worker.review.desk.offers import open_to
 from worker.review.desk.second import RELEASES, needs_second, next_stage, opinions_on
-from worker.store import contents
+from worker.store import clusters, contents
 from worker.store.desk import ClaimRow, Opinion, Stage
 from worker.store.models import Content, DecisionRow, Review, Upload
 
@@ -167,6 +167,16 @@ def _decide(
     repeated = _repeated(session, review, content, said)
     if repeated is not None:
         return repeated
+    if said.verdict is Verdict.SUSPECTED_MINOR:
+        _check_near(session, content, [each.content_id for each, _content in locked.values()])
+        # Who marked one at the same moment was first: it is one case, which one overturn closes.
+        locked = {
+            each.id: (each, held)
+            for each, held in locked.values()
+            if each.state != "decided" or each.verdict != Verdict.SUSPECTED_MINOR
+        }
+        if not locked:
+            return Decided(review.decision_id, said.verdict, repeated=True)
     for each, _content in locked.values():
         _check_right(session, each, said)
     if approved:
@@ -204,7 +214,7 @@ def _decide(
         )
     for part, each_id in zip(done, locked, strict=True):
         _write_down(session, each_id, part, said, was[each_id])
-    lead = next(part for part, each_id in zip(done, locked, strict=True) if each_id == review_id)
+    lead = next((part for part, each_id in zip(done, locked, strict=True) if each_id == review_id), done[0])
     return Decided(
         lead.decision_id,
         said.verdict,
@@ -274,6 +284,15 @@ def _check_right(session: Session, review: Review, said: _Said) -> None:
             next_step=_("Have an adjudicator decide it who took no part in it before.")
             if review.stage == Stage.ADJUDICATION
             else _("Have somebody decide it who took no part in it before."),
+        )
+
+
+def _check_near(session: Session, content: Content, content_ids: Sequence[int]) -> None:
+    """A suspected minor needs no claim, so what is marked along with one must be its near copies."""
+    if {*content_ids} - {content.id, *session.scalars(clusters.copies_of(content.id))}:
+        raise ReviewError(
+            _("A suspected minor is marked together with near copies alone."),
+            next_step=_("Mark the others each for itself."),
         )
 
 
