@@ -13,7 +13,9 @@ from tests.integration.console import Console, hidden
 from tests.integration.test_claims import Desk
 from tests.integration.test_minors import Suspicion
 from tests.integration.test_review_pages import Pages
-from worker.domain import Verdict
+from worker import act
+from worker.domain import PURGED, Verdict
+from worker.errors import StorageError
 from worker.review.desk.reviews import ReviewError, decide_review
 from worker.store.models import DecisionRow, Review
 
@@ -90,3 +92,34 @@ def test_two_who_mark_the_same_suspected_minor_open_one_case_that_one_overturn_c
     suspicion.overturn(case)
     with suspicion.rig.sessions() as session:
         assert session.get_one(Review, suspicion.review).state == "open"
+
+
+def test_bytes_of_a_case_are_kept_though_their_deletion_had_begun_and_failed(
+    suspicion: Suspicion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig, upload = suspicion.rig, suspicion.upload
+    decide_review(
+        rig.sessions, rig.settings.policy, suspicion.review, Verdict.CONFIRMED, actor="jo", request_id="1"
+    )
+    rig.make_due(upload)
+
+    def away(*_arguments: object) -> None:
+        raise StorageError("The store does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.stages.store, "purge", away)
+        act.ensure(rig.sessions, rig.stages.store, rig.settings.policy, upload)
+    assert rig.row(upload).access_applied == act.PURGING
+    decide_review(
+        rig.sessions,
+        rig.settings.policy,
+        suspicion.review,
+        Verdict.SUSPECTED_MINOR,
+        actor="jo",
+        request_id="2",
+    )
+    rig.make_due(upload)
+    act.ensure(rig.sessions, rig.stages.store, rig.settings.policy, upload)
+    versions = rig.s3.list_object_versions(Bucket=suspicion.bucket).get("Versions", [])
+    assert [version["Key"] for version in versions] == ["ann/holiday.jpg"]
+    assert rig.row(upload).access_applied != PURGED
