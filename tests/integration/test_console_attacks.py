@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
 
+from tests.integration.api import caller
 from tests.integration.console import Console, hidden
 from tests.integration.test_claims import Desk
 from tests.integration.test_minors import Suspicion
@@ -16,11 +18,25 @@ from tests.integration.test_review_pages import Pages
 from worker import act
 from worker.domain import PURGED, Verdict
 from worker.errors import StorageError
+from worker.media.sandbox import ZygoteSandbox
 from worker.review.desk.reviews import ReviewError, decide_review
+from worker.review.reveal.reveals import Reveals
 from worker.store.models import DecisionRow, Review
+from worker.store.people import Role
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Rig
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[ZygoteSandbox]:
+    with ZygoteSandbox() as made:
+        yield made
+
+
+@pytest.fixture
+def pictures(rig: Rig, sandbox: ZygoteSandbox) -> Reveals:
+    return Reveals(rig.settings, rig.sessions, rig.parts.store, sandbox, sandbox)
 
 
 @pytest.fixture
@@ -123,3 +139,33 @@ def test_bytes_of_a_case_are_kept_though_their_deletion_had_begun_and_failed(
     versions = rig.s3.list_object_versions(Bucket=suspicion.bucket).get("Versions", [])
     assert [version["Key"] for version in versions] == ["ann/holiday.jpg"]
     assert rig.row(upload).access_applied != PURGED
+
+
+def test_who_may_not_see_a_suspected_minor_can_not_tell_it_from_what_is_not_there(
+    suspicion: Suspicion, console: Console, desk: Desk
+) -> None:
+    jo = caller(console, "jo", Role.REVIEWER)
+    mine = desk.review()
+    claim = jo.claim(mine)
+    suspicion.mark()
+    answers = {}
+    for review in (suspicion.review, 4711):
+        minor = {"verdict": "suspected_minor", "request_id": str(uuid4())}
+        lawful = minor | {"verdict": "lawful", "claim": claim}
+        told = [
+            jo.get(f"/reviews/{review}"),
+            jo.post(f"/reviews/{review}/leave", how="recused"),
+            jo.post(f"/reviews/{review}/leave", how="recused", claim=claim),
+            jo.post(f"/reviews/{review}/leave", how="skipped", claim=str(uuid4())),
+            jo.post(f"/reviews/{review}/renew", claim=claim),
+            jo.post(f"/reviews/{review}/verdict", **minor),
+            jo.post(f"/reviews/{review}/verdict", **lawful),
+            jo.post(f"/reviews/{mine}/verdict", **minor, also=[review]),
+            jo.post(f"/reviews/{mine}/verdict", **lawful, also=[review]),
+            jo.post(f"/reviews/{review}/undo", request_id=str(uuid4())),
+            jo.post(f"/reviews/{review}/reveal", rung="mosaic"),
+        ]
+        answers[review] = [
+            (each.status_code, each.text.replace(str(review), "N")) for each in told if each.status_code
+        ]
+    assert answers[suspicion.review] == answers[4711]

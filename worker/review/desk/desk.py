@@ -154,8 +154,13 @@ class Desk:
                 raise claims.gone(review_id)
             claims.hand_back(self._sessions, visitor.pseudonym, claim)
             return
-        if claim is None:
+        try:
             self._check_seen(visitor, review_id)
+        except NotThereError:
+            if claim is None:
+                raise
+            # Who had it in hand is told that the claim is gone, and not why.
+            raise claims.gone(review_id) from None
         claims.step_back(self._sessions, review_id, visitor.pseudonym, claim, PassKind(how))
 
     def decide(
@@ -182,7 +187,8 @@ class Desk:
         if proposal_id is not None:
             return Outcome(None, proposal_id, repeated=True)
         if not self._taken_before(visitor, review_id, verdict, request_id):
-            self._check_seen(visitor, review_id)
+            for each in (review_id, *also):
+                self._check_seen(visitor, each)
         if claim is None and verdict is not Verdict.SUSPECTED_MINOR:
             raise claims.gone(review_id)
         if code and code not in self._settings.review.reasons:
