@@ -169,3 +169,25 @@ def test_who_may_not_see_a_suspected_minor_can_not_tell_it_from_what_is_not_ther
             (each.status_code, each.text.replace(str(review), "N")) for each in told if each.status_code
         ]
     assert answers[suspicion.review] == answers[4711]
+
+
+def test_a_request_id_of_a_proposal_can_not_be_taken_up_before(console: Console, desk: Desk) -> None:
+    jo = caller(console, "jo", Role.REVIEWER)
+    taken = jo.decide(desk.review(), "confirmed", request_id="proposal:1")
+    assert (taken.status_code, taken.json()["code"]) == (409, "review")
+    many = desk.review(uploads=26)
+    proposed = jo.decide(many, "lawful", typed=26).json()
+    assert proposed["proposal_id"] == 1
+    lea = caller(console, "lea", Role.LEAD)
+    assert lea.post("/proposals/1/approve").json() == {"moved": 26}
+
+
+def test_an_undo_by_a_request_id_that_decided_is_refused_and_not_a_fault(
+    console: Console, desk: Desk
+) -> None:
+    jo = caller(console, "jo", Role.REVIEWER)
+    review = desk.review()
+    assert jo.decide(review, "confirmed", request_id="one").status_code == 200
+    refused = jo.post(f"/reviews/{review}/undo", request_id="one")
+    assert (refused.status_code, refused.json()["code"]) == (409, "review")
+    assert jo.post(f"/reviews/{review}/undo", request_id="two").status_code == 200

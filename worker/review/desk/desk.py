@@ -183,6 +183,7 @@ class Desk:
         instead, and the claim ends. Raises NotThereError, UnknownReasonError, ReviewError, ClaimError, ProposalError.
         """
         check_text("request id", request_id, MAX_REQUEST_ID, needed=True)
+        proposals.check_request_id(request_id)
         proposal_id = self._proposed_before(visitor, review_id, verdict, request_id)
         if proposal_id is not None:
             return Outcome(None, proposal_id, repeated=True)
@@ -243,6 +244,7 @@ class Desk:
         What would serve more uploads again than a lead alone may is proposed instead. A suspected minor is overturned
         by two persons, on the page of its case.
         """
+        proposals.check_request_id(request_id)
         try:
             undone = undo(
                 self._sessions,

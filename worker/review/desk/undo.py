@@ -101,6 +101,11 @@ def undo(
         earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == request_id))
         if earlier is not None and earlier.content_id == content.id and earlier.kind == "undo":
             return Undone(earlier.id, repeated=True)
+        if earlier is not None:
+            raise ReviewError(
+                _("Request %(request)s has already decided something else.", request=request_id),
+                next_step=_("Send each new decision with a request id of its own."),
+            )
         if review.state == "open" and review.stage in {Stage.SECOND, Stage.ADJUDICATION}:
             return _take_opinion_back(session, review, actor)
         if review.state == "decided" and review.verdict == Verdict.SUSPECTED_MINOR:
