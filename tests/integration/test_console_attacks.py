@@ -19,7 +19,10 @@ from worker import act
 from worker.domain import PURGED, Verdict
 from worker.errors import StorageError
 from worker.media.sandbox import ZygoteSandbox
+from worker.review.desk.evidence import evidence
+from worker.review.desk.listing import review_detail
 from worker.review.desk.reviews import ReviewError, decide_review
+from worker.review.desk.undo import undoable
 from worker.review.reveal.reveals import Reveals
 from worker.store.models import DecisionRow, Review
 from worker.store.people import Role
@@ -191,3 +194,15 @@ def test_an_undo_by_a_request_id_that_decided_is_refused_and_not_a_fault(
     refused = jo.post(f"/reviews/{review}/undo", request_id="one")
     assert (refused.status_code, refused.json()["code"]) == (409, "review")
     assert jo.post(f"/reviews/{review}/undo", request_id="two").status_code == 200
+
+
+def test_neither_the_queue_nor_a_review_reads_all_reviews_that_ever_were(rig: Rig, desk: Desk) -> None:
+    with rig.sessions() as session:
+        review = session.get_one(Review, desk.review())
+        line = review_detail(session, review.id)
+        assert line is not None
+        policy = rig.settings.policy
+        assert reviews_read_whole(session, lambda: undoable(session, "maria")) == []
+        assert (
+            reviews_read_whole(session, lambda: evidence(session, policy, review.content_id, line.line)) == []
+        )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from bank_sync import feedback
@@ -173,7 +173,11 @@ def undoable(session: Session, actor: str) -> list[Mine]:
     """What this person decided in the last ten minutes and still counts, the newest first."""
     rows = session.execute(
         select(Review.id, DecisionRow.verdict, DecisionRow.at)
-        .join(DecisionRow, DecisionRow.id == Review.decision_id)
+        # By the content too: that is how reviews are found.
+        .join(
+            DecisionRow,
+            and_(DecisionRow.id == Review.decision_id, DecisionRow.content_id == Review.content_id),
+        )
         .where(
             Review.state == "decided",
             Review.verdict != Verdict.SUSPECTED_MINOR,
