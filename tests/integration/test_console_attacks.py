@@ -196,6 +196,18 @@ def test_an_undo_by_a_request_id_that_decided_is_refused_and_not_a_fault(
     assert jo.post(f"/reviews/{review}/undo", request_id="two").status_code == 200
 
 
+def test_the_log_over_the_api_restricts_what_its_page_does(suspicion: Suspicion, console: Console) -> None:
+    lea = caller(console, "lea", Role.LEAD)
+    both = caller(console, "bo", Role.LEAD, Role.MINOR_SAFETY)
+    suspicion.mark()
+    assert "suspected_minor" in both.get("/audit").text
+    entries = lea.get("/audit").json()["entries"]
+    assert "restricted" in {entry["action"] for entry in entries}
+    about = {entry["subject_id"] for entry in entries if entry["subject_kind"] in {"review", "minor_case"}}
+    assert str(suspicion.review) not in about
+    assert "suspected_minor" not in lea.get("/audit").text
+
+
 def test_neither_the_queue_nor_a_review_reads_all_reviews_that_ever_were(rig: Rig, desk: Desk) -> None:
     with rig.sessions() as session:
         review = session.get_one(Review, desk.review())

@@ -15,6 +15,7 @@ from worker.review import audit
 from worker.review.api.bearer import Caller, Needs
 from worker.review.api.values import LARGEST_ID, Cursor, Limit, NextCursor, Strict
 from worker.review.audit_verify import Head
+from worker.review.minors.restricted import restricted
 from worker.review.people.permissions import May
 
 _Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -64,6 +65,10 @@ class VerifyAnswer(Strict):
     )
 
 
+_RESTRICTED = {"action": "restricted", "subject_kind": "", "subject_id": "", "details": {}}
+"""What is told of an entry about a suspected minor to who may not see them."""
+
+
 class AuditOperations:
     """The operations on the audit log."""
 
@@ -83,10 +88,12 @@ class AuditOperations:
         )(self.export)
         return made
 
-    def entries(self, limit: Limit = 50, cursor: Cursor = None) -> AuditList:
-        """What was done, the newest first."""
+    def entries(self, caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> AuditList:
+        """What was done, the newest first; without the role minor_safety, what of it is restricted is left out."""
         with self._sessions() as session:
-            found = [audit.as_written(entry) for entry in audit.newest(session, limit, before=cursor)]
+            rows = audit.newest(session, limit, before=cursor)
+            hidden = set() if caller.may(May.SEE_MINORS) else restricted(session, rows)
+            found = [audit.as_written(entry) | (_RESTRICTED if entry.seq in hidden else {}) for entry in rows]
             head = audit.head_of(session)
         return AuditList(
             entries=[EntryAnswer.model_validate(entry) for entry in found],
