@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select, text
+from sqlalchemy.orm import Session
 
 from tests.integration.api import caller
 from tests.integration.console import Console, hidden
@@ -25,7 +26,7 @@ from worker.review.desk.reviews import ReviewError, decide_review
 from worker.review.desk.undo import undoable
 from worker.review.reveal.reveals import Reveals
 from worker.store.models import DecisionRow, Review
-from worker.store.people import Role
+from worker.store.people import Person, Role
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Rig
@@ -206,6 +207,41 @@ def test_the_log_over_the_api_restricts_what_its_page_does(suspicion: Suspicion,
     about = {entry["subject_id"] for entry in entries if entry["subject_kind"] in {"review", "minor_case"}}
     assert str(suspicion.review) not in about
     assert "suspected_minor" not in lea.get("/audit").text
+
+
+def test_an_admin_gives_nobody_themselves_a_role(console: Console, rig: Rig) -> None:
+    admin = caller(console, "admin", Role.ADMIN)
+    with rig.sessions() as session:
+        number = session.scalars(select(Person.id).where(Person.pseudonym == admin.pseudonym)).one()
+    refused = admin.put(f"/people/{number}/roles", roles=["admin", "lead", "minor_safety"])
+    assert (refused.status_code, refused.json()["code"]) == (409, "people")
+    with rig.sessions() as session:
+        assert session.get_one(Person, number).roles == ["admin"]
+
+
+def reviews_read_whole(session: Session, run: Callable[[], object]) -> list[str]:
+    """Plans of what `run` asks that read all reviews, though an index that fits would be taken."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(
+        _connection: object, _cursor: object, statement: str, parameters: object, *_more: object
+    ) -> None:
+        asked.append((statement, parameters))
+
+    connection = session.connection()
+    event.listen(connection, "before_cursor_execute", note)
+    run()
+    event.remove(connection, "before_cursor_execute", note)
+    session.execute(text("SET LOCAL enable_seqscan = off"))
+    found = []
+    for statement, parameters in asked:
+        (((plan,),),) = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).all()
+        nodes = [plan["Plan"]]
+        for node in nodes:
+            nodes += node.get("Plans", [])
+            if node.get("Relation Name") == "reviews" and not {"Index Cond", "Recheck Cond"} & node.keys():
+                found.append(f"{node['Node Type']}: {statement}")
+    return found
 
 
 def test_neither_the_queue_nor_a_review_reads_all_reviews_that_ever_were(rig: Rig, desk: Desk) -> None:
