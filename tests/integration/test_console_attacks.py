@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
-from tests.integration.api import caller
+from config.settings import ExposureSettings
+from tests.integration.api import BASE, caller
 from tests.integration.console import Console, hidden
 from tests.integration.test_claims import Desk
 from tests.integration.test_minors import Suspicion
+from tests.integration.test_reveal import SIZE, held_picture, review_of
 from tests.integration.test_review_pages import Pages
 from worker import act
-from worker.domain import PURGED, Verdict
+from worker.domain import PURGED, State, Verdict
 from worker.errors import StorageError
+from worker.media.media import Media
+from worker.media.rungs import Showing, Shown
 from worker.media.sandbox import ZygoteSandbox
 from worker.review.desk.evidence import evidence
 from worker.review.desk.listing import review_detail
@@ -173,6 +180,73 @@ def test_who_may_not_see_a_suspected_minor_can_not_tell_it_from_what_is_not_ther
             (each.status_code, each.text.replace(str(review), "N")) for each in told if each.status_code
         ]
     assert answers[suspicion.review] == answers[4711]
+
+
+def test_an_address_of_a_picture_does_not_tell_that_a_minor_is_suspected_since(
+    rig: Rig, ending: ExitStack, pictures: Reveals, versioned_bucket: str
+) -> None:
+    console = Console(rig.settings, rig.sessions, ending, pictures)
+    review = held_picture(rig, versioned_bucket)
+    maria = caller(console, "maria", Role.REVIEWER)
+    maria.claim(review)
+    address = maria.post(f"/reviews/{review}/reveal", rung="whole").json()["address"]
+    decide_review(
+        rig.sessions, rig.settings.policy, review, Verdict.SUSPECTED_MINOR, actor="jo", request_id="1"
+    )
+    answer = maria.get(f"/reveal/{address}")
+    assert (answer.status_code, "minor" in answer.text) == (410, False)
+
+
+def test_a_near_copy_of_a_suspected_minor_is_shown_at_no_rung(
+    rig: Rig, ending: ExitStack, pictures: Reveals, versioned_bucket: str
+) -> None:
+    console = Console(rig.settings, rig.sessions, ending, pictures)
+    review = held_picture(rig, versioned_bucket)
+    decide_review(
+        rig.sessions, rig.settings.policy, review, Verdict.SUSPECTED_MINOR, actor="jo", request_id="1"
+    )
+    body = rig.jpeg(rig.picture(1, SIZE), quality=60)
+    later, state = rig.scan(versioned_bucket, "ben/again.jpg", body)
+    assert state is State.HELD
+    maria = caller(console, "maria", Role.REVIEWER)
+    copy = review_of(rig, later)
+    maria.claim(copy)
+    assert maria.get(f"/reviews/{copy}").json()["pictures"] is False
+    assert maria.post(f"/reviews/{copy}/reveal", rung="mosaic").status_code == 403
+
+
+def test_looks_at_once_do_not_pass_the_limit_together(
+    rig: Rig, ending: ExitStack, sandbox: ZygoteSandbox, versioned_bucket: str
+) -> None:
+    limited = {"hard_looks_hour": 1, "soft_looks_hour": 1}
+    settings = rig.settings.model_copy(update={"exposure": ExposureSettings.model_validate(limited)})
+    together = threading.Barrier(2)
+
+    class Viewer:
+        """The sandbox, which has the pictures of both at the same moment."""
+
+        def show(self, media: Media, showing: Showing) -> Shown:
+            shown = sandbox.show(media, showing)
+            together.wait(30)
+            return shown
+
+        def close(self) -> None:
+            """The module's sandbox goes on."""
+
+    reveals = Reveals(settings, rig.sessions, rig.parts.store, Viewer(), Viewer())
+    review = held_picture(rig, versioned_bucket)
+    console = Console(settings, rig.sessions, ending, reveals)
+    maria = caller(console, "maria", Role.REVIEWER)
+    maria.claim(review)
+    addresses = [maria.post(f"/reviews/{review}/reveal", rung="whole").json()["address"] for _ in range(2)]
+
+    def get(address: str) -> int:
+        return httpx.get(
+            f"{console.address}{BASE}/reveal/{address}", headers=dict(maria.client.headers), timeout=30
+        ).status_code
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(get, addresses)) == [200, 429]
 
 
 def test_a_request_id_of_a_proposal_can_not_be_taken_up_before(console: Console, desk: Desk) -> None:
