@@ -27,6 +27,7 @@ from worker.errors import StorageError
 from worker.media.media import Media
 from worker.media.rungs import Showing, Shown
 from worker.media.sandbox import ZygoteSandbox
+from worker.review.desk import claims
 from worker.review.desk.evidence import evidence
 from worker.review.desk.listing import review_detail
 from worker.review.desk.reviews import ReviewError, decide_review
@@ -328,3 +329,14 @@ def test_neither_the_queue_nor_a_review_reads_all_reviews_that_ever_were(rig: Ri
         assert (
             reviews_read_whole(session, lambda: evidence(session, policy, review.content_id, line.line)) == []
         )
+
+
+def test_a_claim_that_lapsed_comes_back_by_no_sign_of_life_once_three_others_are_open(desk: Desk) -> None:
+    first = desk.review()
+    lapsed = claims.take(desk.sessions, first, "maria")
+    desk.expire(first)
+    assert claims.renew(desk.sessions, first, "maria", lapsed.token) is not None
+    desk.expire(first)
+    for _ in range(claims.MOST):
+        claims.take(desk.sessions, desk.review(), "maria")
+    assert claims.renew(desk.sessions, first, "maria", lapsed.token) is None
