@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -27,12 +28,14 @@ from worker.errors import StorageError
 from worker.media.media import Media
 from worker.media.rungs import Showing, Shown
 from worker.media.sandbox import ZygoteSandbox
+from worker.review import audit
 from worker.review.desk import claims
 from worker.review.desk.evidence import evidence
 from worker.review.desk.listing import review_detail
 from worker.review.desk.reviews import ReviewError, decide_review
 from worker.review.desk.undo import undoable
 from worker.review.reveal.reveals import Reveals
+from worker.store.minor_cases import MinorCase
 from worker.store.models import DecisionRow, Review
 from worker.store.people import Person, Role
 
@@ -340,3 +343,20 @@ def test_a_claim_that_lapsed_comes_back_by_no_sign_of_life_once_three_others_are
     for _ in range(claims.MOST):
         claims.take(desk.sessions, desk.review(), "maria")
     assert claims.renew(desk.sessions, first, "maria", lapsed.token) is None
+
+
+def test_an_overturn_and_who_marks_the_same_case_as_reported_do_not_wait_for_each_other(
+    suspicion: Suspicion,
+) -> None:
+    case, rig = suspicion.mark(), suspicion.rig
+    with rig.sessions.begin() as reporting, ThreadPoolExecutor(1) as threads:
+        reporting.get_one(MinorCase, case, with_for_update=True)
+        overturn = threads.submit(suspicion.overturn, case)
+        waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        deadline = time.monotonic() + 30
+        while not reporting.scalar(waits) and time.monotonic() < deadline:
+            overturn.done()
+        audit.record(reporting, actor="mina", action="minor_case_reported", subject=("minor_case", case))
+        reporting.commit()
+        overturn.result()
+    assert suspicion.case().state == "closed"

@@ -144,6 +144,9 @@ def undo_approved(
         )
     review, content = locked[review_id]
     closing = review.verdict == Verdict.SUSPECTED_MINOR
+    if closing:
+        # Before the audit log's head, as who marks a case as reported has them: neither waits for the other.
+        cases.lock_case(session, review_id)
     undone = _undo(session, policy, review, content, actor, request_id, reason, lead=True)
     if closing and review.verdict != Verdict.SUSPECTED_MINOR:
         cases.close_case(session, review_id, proposed_by=actor, approved_by=approved_by)
