@@ -36,7 +36,7 @@ from worker.review.desk.reviews import ReviewError, decide_review
 from worker.review.desk.undo import undoable
 from worker.review.reveal.reveals import Reveals
 from worker.store.minor_cases import MinorCase
-from worker.store.models import DecisionRow, Review
+from worker.store.models import DecisionRow, Review, Upload
 from worker.store.people import Person, Role
 
 if TYPE_CHECKING:
@@ -360,3 +360,20 @@ def test_an_overturn_and_who_marks_the_same_case_as_reported_do_not_wait_for_eac
         reporting.commit()
         overturn.result()
     assert suspicion.case().state == "closed"
+
+
+def test_a_lead_does_not_undo_the_overturn_of_their_own_removal(
+    rig: Rig, console: Console, desk: Desk
+) -> None:
+    lea, other = caller(console, "lea", Role.LEAD), caller(console, "other", Role.LEAD)
+    jo = caller(console, "jo", Role.REVIEWER)
+    review = desk.review()
+    assert lea.decide(review, "confirmed").status_code == 200
+    with rig.sessions() as session:
+        upload = session.scalars(select(Upload.id)).one()
+    assert lea.post("/appeals", upload_id=upload, reason="it is mine").status_code == 200
+    assert jo.decide(review, "lawful").json()["moved"] == 1
+    refused = lea.post(f"/reviews/{review}/undo", request_id="1")
+    assert (refused.status_code, refused.json()["code"]) == (409, "review")
+    assert rig.row(upload).state == State.RELEASED
+    assert other.post(f"/reviews/{review}/undo", request_id="2").json()["moved"] == 1

@@ -112,6 +112,11 @@ def undo(
             raise minors_two(review_id)
         decided = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
         own = decided is not None and decided.actor == actor and _within(session, decided.at) is not None
+        if decided is not None and appeals.overturned_own(session, decided.id, actor):
+            raise ReviewError(
+                _("Review %(review)s needs another person than %(actor)s.", review=review_id, actor=actor),
+                next_step=_("Have somebody decide it who took no part in it before."),
+            )
         undone = _undo(session, policy, review, content, actor, request_id, reason, lead)
         if not own and most_released is not None and undone.served > most_released:
             raise SecondPersonError(
@@ -159,6 +164,8 @@ def may_undo(session: Session, review: Review, actor: str, *, lead: bool) -> dat
         row = session.get(DecisionRow, review.decision_id)
         effect = session.get(DecisionEffect, review.decision_id)
         if row is None or effect is None or review.verdict == Verdict.SUSPECTED_MINOR:
+            return None
+        if appeals.overturned_own(session, row.id, actor):
             return None
     elif review.stage in {Stage.SECOND, Stage.ADJUDICATION}:
         given = opinions_on(session, review)
