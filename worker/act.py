@@ -143,7 +143,8 @@ def _begin(sessions: Sessions, policy: PolicySettings, upload_id: int) -> _Work 
             or (upload.purge_at is not None and upload.purge_at <= now)
         )
         kept = preserved_until(session, upload.content_id) if purge else None
-        if kept is not None and upload.access_applied not in {PURGING, PURGED}:
+        if kept is not None and upload.access_applied != PURGED:
+            # Also where a deletion had begun and failed: what is left of the bytes is kept.
             purge = False
             upload.purge_at = kept
         due = upload.access_due_at is not None and upload.access_due_at <= now

@@ -86,7 +86,7 @@ def test_no_picture_of_a_suspected_minor(rig: Rig, console: Console, versioned_b
     address = maria.post(f"/reviews/{review}/reveal", rung="mosaic").json()["address"]
     minor = {"verdict": "suspected_minor", "request_id": str(uuid4())}
     assert maria.post(f"/reviews/{review}/verdict", **minor).status_code == 200
-    assert maria.get(f"/reveal/{address}").status_code == 403
+    assert maria.get(f"/reveal/{address}").status_code == 410
     assert maria.post(f"/reviews/{review}/reveal", rung="mosaic").status_code == 404
     assert mina.post(f"/reviews/{review}/reveal", rung="mosaic").status_code == 403
     seen = mina.get(f"/reviews/{review}").json()

@@ -13,7 +13,7 @@ from config.database import Sessions
 from config.settings import ReviewSettings
 from worker.review.api.bearer import Caller, Needs
 from worker.review.api.values import Needed, Number, Responses, Strict
-from worker.review.faults import NotThereError
+from worker.review.faults import NotThereError, PeopleError
 from worker.review.people import people, sign_ins, tokens
 from worker.review.people.permissions import May
 from worker.store.people import Person, Role
@@ -84,7 +84,7 @@ class PeopleOperations:
         one = "/people/{person_id}"
         made.get("/people", dependencies=manages)(self.people)
         made.post("/people", dependencies=manages, responses=refused, status_code=201)(self.invite)
-        made.put(f"{one}/roles", dependencies=manages, responses=absent)(self.roles)
+        made.put(f"{one}/roles", dependencies=manages, responses=absent | refused)(self.roles)
         made.post(f"{one}/disable", dependencies=manages, responses=absent)(self.disable)
         made.post(f"{one}/enable", dependencies=manages, responses=absent)(self.enable)
         made.get("/sessions", dependencies=manages)(self.sessions)
@@ -115,6 +115,10 @@ class PeopleOperations:
     def roles(self, caller: Caller, person_id: Number, request: RolesRequest) -> PersonAnswer:
         """Replace a person's roles; it counts from their next page or call on."""
         with self._sessions.begin() as session:
+            if person_id == caller.person_id:
+                raise PeopleError(
+                    "Nobody changes their own roles.", next_step="Ask another admin, or use the command line."
+                )
             person = _person(session, person_id)
             people.set_roles(session, person, set(request.roles), actor=caller.pseudonym)
             return PersonAnswer.model_validate(person)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from config.database import Sessions
@@ -22,8 +22,9 @@ from config.words import _
 from worker.act import PURGING
 from worker.domain import PURGED, Effect, State, Verdict
 from worker.review import audit
+from worker.review.desk.offers import names_of
 from worker.store.appeal_rows import Appeal
-from worker.store.desk import DecisionEffect, Stage
+from worker.store.desk import DecisionEffect, Opinion, Stage
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 
 REOPENED = "reopened"
@@ -145,6 +146,18 @@ def keep_bytes(session: Session, content_id: int | None) -> None:
 
 def open_appeal_of(session: Session, review_id: int) -> Appeal | None:
     return session.scalar(select(Appeal).where(Appeal.review_id == review_id, Appeal.state == "open"))
+
+
+def overturned_own(session: Session, outcome_id: int, actor: str) -> bool:
+    """Whether this decision ended an appeal against what this person had decided, or had agreed to."""
+    names = names_of(actor)
+    agreed = exists().where(Opinion.decision_id == Appeal.decision_id, Opinion.actor.in_(names))
+    own = (
+        select(Appeal.id)
+        .join(DecisionRow, DecisionRow.id == Appeal.decision_id)
+        .where(Appeal.outcome_id == outcome_id, or_(DecisionRow.actor.in_(names), agreed))
+    )
+    return session.scalar(own.limit(1)) is not None
 
 
 def conclude(session: Session, review: Review, decision: DecisionRow, verdict: Verdict) -> None:

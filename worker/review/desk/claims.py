@@ -124,6 +124,7 @@ def take_next(sessions: Sessions, actor: str, bank: str | None = None) -> Claim 
 def renew(sessions: Sessions, review_id: int, actor: str, token: UUID) -> Claim | None:
     """Extends a claim; None when somebody else has the review by now, or it is decided."""
     with sessions.begin() as session:
+        _one_at_a_time(session, actor)
         review = session.scalar(select(Review).where(Review.id == review_id).with_for_update())
         row = session.get(ClaimRow, review_id)
         if (
@@ -132,6 +133,9 @@ def renew(sessions: Sessions, review_id: int, actor: str, token: UUID) -> Claim 
             or row is None
             or (row.token, row.actor) != (token, actor)
         ):
+            return None
+        if _live(session, review_id) is None and _in_hand_of(session, actor) >= MOST:
+            # It lapsed, and they have taken others since.
             return None
         return _renew(session, token, review_id)
 
@@ -243,13 +247,18 @@ def _one_at_a_time(session: Session, actor: str) -> None:
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"claim:{actor}", 0))))
 
 
-def _room(session: Session, actor: str) -> None:
-    number = session.scalar(
+def _in_hand_of(session: Session, actor: str) -> int:
+    """How many claims a person has, those that have lapsed not counted."""
+    return session.scalars(
         select(func.count(ClaimRow.token.distinct()))
         .join(Review, Review.id == ClaimRow.review_id)
         .where(ClaimRow.actor == actor, ClaimRow.lease_until > func.clock_timestamp(), Review.state == "open")
-    )
-    if (number or 0) >= MOST:
+    ).one()
+
+
+def _room(session: Session, actor: str) -> None:
+    number = _in_hand_of(session, actor)
+    if number >= MOST:
         raise ClaimError(
             _("You have %(number)s reviews open; %(most)s is the most.", number=number, most=MOST),
             next_step=_("Decide one or hand one back."),

@@ -149,8 +149,13 @@ class Desk:
                 raise claims.gone(review_id)
             claims.hand_back(self._sessions, visitor.pseudonym, claim)
             return
-        if claim is None:
+        try:
             self._check_seen(visitor, review_id)
+        except NotThereError:
+            if claim is None:
+                raise
+            # Who had it in hand is told that the claim is gone, and not why.
+            raise claims.gone(review_id) from None
         claims.step_back(self._sessions, review_id, visitor.pseudonym, claim, PassKind(how))
 
     def decide(
@@ -173,12 +178,14 @@ class Desk:
         instead, and the claim ends. Raises NotThereError, UnknownReasonError, ReviewError, ClaimError, ProposalError.
         """
         check_text("request id", request_id, MAX_REQUEST_ID, needed=True)
+        proposals.check_request_id(request_id)
         asked = Proposal.payload["verdict"].astext == verdict
         proposal_id = self._proposed_before(visitor, review_id, request_id, asked)
         if proposal_id is not None:
             return Outcome(None, proposal_id, repeated=True)
         if not self._taken_before(visitor, review_id, verdict, request_id):
-            self._check_seen(visitor, review_id)
+            for each in (review_id, *also):
+                self._check_seen(visitor, each)
         if claim is None and verdict is not Verdict.SUSPECTED_MINOR:
             raise claims.gone(review_id)
         if code and code not in self._settings.review.reasons:
@@ -234,6 +241,7 @@ class Desk:
         by two persons, on the page of its case.
         """
         check_text("request id", request_id, MAX_REQUEST_ID, needed=True)
+        proposals.check_request_id(request_id)
         proposal_id = self._proposed_before(visitor, review_id, request_id, Proposal.payload.has_key("undo"))
         if proposal_id is not None:
             return Undone(None, repeated=True, proposal_id=proposal_id)

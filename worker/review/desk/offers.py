@@ -38,6 +38,12 @@ def in_hand() -> ColumnElement[bool]:
     return exists().where(ClaimRow.review_id == Review.id, ClaimRow.lease_until > func.clock_timestamp())
 
 
+def names_of(actor: str) -> tuple[str, str]:
+    """One person at the pages and at the terminal is one person."""
+    bare = actor.removeprefix(OPERATOR)
+    return bare, OPERATOR + bare
+
+
 def standing_opinions() -> ColumnElement[bool]:
     """Joins a review with the opinions that count for it."""
     return and_(
@@ -50,9 +56,8 @@ def standing_opinions() -> ColumnElement[bool]:
 
 def open_to(actor: str) -> ColumnElement[bool]:
     """It waits, and this person may decide it: they took no part in what it asks about, and did not step back."""
-    # One person at the pages and at the terminal is one person.
-    bare = actor.removeprefix(OPERATOR)
-    names = (bare, OPERATOR + bare)
+    names = names_of(actor)
+    bare, _operator = names
     stepped_back = exists().where(
         PassRow.review_id == Review.id, PassRow.actor.in_(names), PassRow.kind != PassKind.SKIPPED
     )

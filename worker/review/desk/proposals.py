@@ -17,7 +17,7 @@ from config.policy import PolicySettings
 from config.words import Words, _, joined, ngettext
 from worker.domain import Lane, Verdict
 from worker.review import audit
-from worker.review.desk.reviews import decide_approved
+from worker.review.desk.reviews import ReviewError, decide_approved
 from worker.review.desk.undo import undo_approved
 from worker.review.faults import ProposalError
 from worker.review.names import name_of
@@ -30,6 +30,8 @@ LASTS = timedelta(days=3)
 BULK = 25
 """Uploads that one person may release, or serve again, at once."""
 EXPIRED = "expired"
+_REQUEST = "proposal:"
+"""Before its number, the request id by which a proposal is done."""
 
 PROPOSED_BY_ID = (ProposalKind.LIFT_DEMOTION, ProposalKind.APPROVE_HUNT)
 """What is proposed as such; the others are proposed by a decision, an undo, or on the page of a case."""
@@ -55,6 +57,15 @@ class ProposalLine:
     proposed_by: str
     proposed_at: datetime
     expires_at: datetime
+
+
+def check_request_id(request_id: str) -> None:
+    """Nobody takes up the request id of a proposal, so that it could not be approved. Raises ReviewError."""
+    if request_id.startswith(_REQUEST):
+        raise ReviewError(
+            _("Request %(request)s has already decided something else.", request=request_id),
+            next_step=_("Send each new decision with a request id of its own."),
+        )
 
 
 def propose(
@@ -127,7 +138,7 @@ def approve(
             proposal.payload["undo"],
             actor=proposal.proposed_by,
             approved_by=actor,
-            request_id=f"proposal:{proposal.id}",
+            request_id=f"{_REQUEST}{proposal.id}",
             reason=proposal.payload["reason"],
         ).moved
     else:
@@ -138,7 +149,7 @@ def approve(
             proposal.subject_id,
             Verdict(payload["verdict"]),
             actor=proposal.proposed_by,
-            request_id=f"proposal:{proposal.id}",
+            request_id=f"{_REQUEST}{proposal.id}",
             reason=payload["reason"],
             also=payload["also"],
         ).moved

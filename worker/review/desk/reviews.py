@@ -34,7 +34,7 @@ from worker.review.desk.checks import (
 )
 from worker.review.desk.enact import FEEDBACK, TARGET, Moved, enact
 from worker.review.desk.second import RELEASES, needs_second, next_stage, opinions_on
-from worker.store import contents
+from worker.store import clusters, contents
 from worker.store.desk import ClaimRow, Opinion, Stage
 from worker.store.models import Content, DecisionRow, Review
 
@@ -138,6 +138,16 @@ def _decide(
     repeated = _repeated(session, review, content, said)
     if repeated is not None:
         return repeated
+    if said.verdict is Verdict.SUSPECTED_MINOR:
+        _check_near(session, content, [each.content_id for each, _content in locked.values()])
+        # Who marked one at the same moment was first: it is one case, which one overturn closes.
+        locked = {
+            each.id: (each, held)
+            for each, held in locked.values()
+            if each.state != "decided" or each.verdict != Verdict.SUSPECTED_MINOR
+        }
+        if not locked:
+            return Decided(review.decision_id, said.verdict, repeated=True)
     for each, _content in locked.values():
         check_right(session, each, said)
     if approved:
@@ -175,7 +185,7 @@ def _decide(
         )
     for part, each_id in zip(done, locked, strict=True):
         _write_down(session, each_id, part, said, was[each_id])
-    lead = next(part for part, each_id in zip(done, locked, strict=True) if each_id == review_id)
+    lead = next((part for part, each_id in zip(done, locked, strict=True) if each_id == review_id), done[0])
     return Decided(
         lead.decision_id,
         said.verdict,
@@ -214,6 +224,15 @@ def _repeated(session: Session, review: Review, content: Content, said: Said) ->
     if opinion.review_id != review.id or opinion.verdict != said.verdict:
         raise used_before(said.request_id)
     return Decided(opinion.decision_id, said.verdict, repeated=True, waits=review.stage)
+
+
+def _check_near(session: Session, content: Content, content_ids: Sequence[int]) -> None:
+    """A suspected minor needs no claim, so what is marked along with one must be its near copies."""
+    if {*content_ids} - {content.id, *session.scalars(clusters.copies_of(content.id))}:
+        raise ReviewError(
+            _("A suspected minor is marked together with near copies alone."),
+            next_step=_("Mark the others each for itself."),
+        )
 
 
 def _released_before(session: Session, review: Review) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from bank_sync import feedback
@@ -101,12 +101,22 @@ def undo(
         earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == request_id))
         if earlier is not None and earlier.content_id == content.id and earlier.kind == "undo":
             return Undone(earlier.id, repeated=True)
+        if earlier is not None:
+            raise ReviewError(
+                _("Request %(request)s has already decided something else.", request=request_id),
+                next_step=_("Send each new decision with a request id of its own."),
+            )
         if review.state == "open" and review.stage in {Stage.SECOND, Stage.ADJUDICATION}:
             return _take_opinion_back(session, review, actor)
         if review.state == "decided" and review.verdict == Verdict.SUSPECTED_MINOR:
             raise minors_two(review_id)
         decided = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
         own = decided is not None and decided.actor == actor and _within(session, decided.at) is not None
+        if decided is not None and appeals.overturned_own(session, decided.id, actor):
+            raise ReviewError(
+                _("Review %(review)s needs another person than %(actor)s.", review=review_id, actor=actor),
+                next_step=_("Have somebody decide it who took no part in it before."),
+            )
         undone = _undo(session, policy, review, content, actor, request_id, reason, lead)
         if not own and most_released is not None and undone.served > most_released:
             raise SecondPersonError(
@@ -144,6 +154,9 @@ def undo_approved(
         )
     review, content = locked[review_id]
     closing = review.verdict == Verdict.SUSPECTED_MINOR
+    if closing:
+        # Before the audit log's head, as who marks a case as reported has them: neither waits for the other.
+        cases.lock_case(session, review_id)
     undone = _undo(session, policy, review, content, actor, request_id, reason, lead=True)
     if closing and review.verdict != Verdict.SUSPECTED_MINOR:
         cases.close_case(session, review_id, proposed_by=actor, approved_by=approved_by)
@@ -156,6 +169,8 @@ def may_undo(session: Session, review: Review, actor: str, *, lead: bool) -> dat
         row = session.get(DecisionRow, review.decision_id)
         effect = session.get(DecisionEffect, review.decision_id)
         if row is None or effect is None or review.verdict == Verdict.SUSPECTED_MINOR:
+            return None
+        if appeals.overturned_own(session, row.id, actor):
             return None
     elif review.stage in {Stage.SECOND, Stage.ADJUDICATION}:
         given = opinions_on(session, review)
@@ -173,7 +188,11 @@ def undoable(session: Session, actor: str) -> list[Mine]:
     """What this person decided in the last ten minutes and still counts, the newest first."""
     rows = session.execute(
         select(Review.id, DecisionRow.verdict, DecisionRow.at)
-        .join(DecisionRow, DecisionRow.id == Review.decision_id)
+        # By the content too: that is how reviews are found.
+        .join(
+            DecisionRow,
+            and_(DecisionRow.id == Review.decision_id, DecisionRow.content_id == Review.content_id),
+        )
         .where(
             Review.state == "decided",
             Review.verdict != Verdict.SUSPECTED_MINOR,

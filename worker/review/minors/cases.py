@@ -105,6 +105,11 @@ def open_case(
     return row
 
 
+def lock_case(session: Session, review_id: int) -> None:
+    """Locks the standing case of a review; none is fine."""
+    _standing(session, review_id)
+
+
 def close_case(session: Session, review_id: int, *, proposed_by: str, approved_by: str) -> None:
     """Closes the standing case of a review whose verdict two persons have overturned; none is fine.
 

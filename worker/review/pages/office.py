@@ -76,6 +76,11 @@ class OfficePages:
     ) -> RedirectResponse:
         if kind not in proposals.PROPOSED_BY_ID:
             raise HTTPException(400, _("A bulk restore is proposed by deciding its review."))
+        if kind is ProposalKind.OVERTURN_MINOR:
+            # Proposed on the page of its case; who may not see that is not told whether it is there.
+            raise HTTPException(
+                400, _("The address or the form is not one of these pages'. Go back and try again.")
+            )
         with _told(), self._sessions.begin() as session:
             proposals.propose(session, kind, subject_id, actor=request.state.user)
         return RedirectResponse("/proposals", status_code=303)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from sqlalchemy import select, update
+from sqlalchemy import func, literal, select, update
 from sqlalchemy.orm import Session
 
 from config.database import Sessions
@@ -36,6 +36,7 @@ from worker.review.reveal.exposure import Exposure, exposure_of
 from worker.review.reveal.sheet import sheet
 from worker.review.reveal.watermark import text_of
 from worker.storage.protocol import ObjectStore, Receipt
+from worker.store import clusters
 from worker.store.models import Content, MatchRow, Review, Upload
 from worker.store.views import RevealAddress, View
 
@@ -135,7 +136,7 @@ class Reveals:
             for match in found:
                 regions.setdefault(tuple(round(side, 2) for side in match.region or ()), f"match-{match.id}")
             return Panel(
-                withheld=_is_withheld(review),
+                withheld=_is_withheld(session, review),
                 matched=tuple(regions.values())[:3],
                 exposure=exposure_of(session, visitor.pseudonym, self._settings.exposure),
                 needs=need_of(session, visitor, review),
@@ -160,7 +161,8 @@ class Reveals:
             try:
                 review = self._allowed(session, actor, review_id, rung)
             except WithheldError:
-                if visitor.may(May.SEE_MINORS):
+                review = session.get_one(Review, review_id)
+                if visitor.may(May.SEE_MINORS) or review.verdict != Verdict.SUSPECTED_MINOR:
                     raise
                 # Who may not see it is not told that it is there.
                 raise RevealError(404, _("There is no review %(review)s.", review=review_id)) from None
@@ -174,14 +176,19 @@ class Reveals:
     def picture(self, actor: str, token: str) -> Picture:
         """The picture of an address, once. The look is in the ledger when this returns. Raises RevealError."""
         try:
-            with self._sessions.begin() as session:
-                asked = use_address(session, token, actor)
-        except UsedUp:
+            return self._picture(actor, token)
+        except (UsedUp, WithheldError):
+            # A minor is suspected since the address was given: who may not see that is not told.
             raise RevealError(
                 410,
                 _("This address was used already or is too old."),
                 next_step=_("Ask for the picture again."),
             ) from None
+
+    def _picture(self, actor: str, token: str) -> Picture:
+        try:
+            with self._sessions.begin() as session:
+                asked = use_address(session, token, actor)
         except NotYours:
             raise RevealError(403, _("This address was given to somebody else.")) from None
         with self._sessions() as session:
@@ -210,7 +217,7 @@ class Reveals:
         review = session.get(Review, review_id)
         if review is None:
             raise RevealError(404, _("There is no review %(review)s.", review=review_id))
-        if _is_withheld(review):
+        if _is_withheld(session, review):
             raise WithheldError
         if rung > Rung.MOSAIC:
             exposure = exposure_of(session, actor, self._settings.exposure)
@@ -284,10 +291,11 @@ class Reveals:
 
     def _record(self, actor: str, asked: Asked, content_id: int, stills: int) -> None:
         with self._sessions.begin() as session:
+            # Looks of one person are written one after another: many at once must not pass the limit together.
+            session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"look:{actor}", 0))))
             # Decided meanwhile, perhaps: what must not be seen is not sent, however far it has come.
-            review = session.get_one(Review, asked.review_id, with_for_update={"read": True})
-            if _is_withheld(review):
-                raise WithheldError
+            session.get_one(Review, asked.review_id, with_for_update={"read": True})
+            self._allowed(session, actor, asked.review_id, asked.rung)
             view = View(
                 actor=actor,
                 review_id=asked.review_id,
@@ -329,8 +337,13 @@ def moments(matched: Sequence[float]) -> tuple[float, ...]:
     return tuple(chosen)
 
 
-def _is_withheld(review: Review) -> bool:
-    return review.verdict == Verdict.SUSPECTED_MINOR
+def _is_withheld(session: Session, review: Review) -> bool:
+    """Of a suspected minor, and of its near copies as well, nothing is shown."""
+    contents = clusters.copies_of(review.content_id).union_all(select(literal(review.content_id)))
+    minors = select(Review.id).where(
+        Review.content_id.in_(contents), Review.verdict == Verdict.SUSPECTED_MINOR
+    )
+    return session.scalar(minors.limit(1)) is not None
 
 
 def _cut(session: Session, content_id: int, region: str) -> tuple[Cut | None, tuple[float, ...]]:
