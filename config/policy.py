@@ -10,10 +10,11 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 EffectName = Literal["hold", "flag", "shadow"]
 ProfileName = Literal["plain", "standard", "thorough"]
+ExchangeName = Literal["stopncii", "file", "own"]
 
 MAX_RADIUS = 48
 """The widest radius the index answers exactly."""
@@ -158,6 +159,12 @@ class PolicySettings(_Group):
         description="Days that the bytes of a suspected minor are kept, from the decision and again from the report.",
     )
 
+    @field_validator("rules", "profiles", mode="before")
+    @classmethod
+    def _in_order(cls, names: object) -> object:
+        # A revision names the rules, in whatever order they are written down.
+        return _sorted(names)
+
     @model_validator(mode="after")
     def _serves_something(self) -> PolicySettings:
         if self.mode == "shadow" and self.publish == "after_scan":
@@ -182,10 +189,14 @@ class PolicySettings(_Group):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
+def _sorted(names: object) -> object:
+    return {name: _sorted(names[name]) for name in sorted(names)} if isinstance(names, dict) else names
+
+
 class BankSettings(_Group):
     """How one bank is reached. Fields that its exchange does not use stay empty."""
 
-    exchange: Literal["stopncii", "file", "own"] = Field(description="Wire: stopncii, file or own.")
+    exchange: ExchangeName = Field(description="Wire: stopncii, file or own.")
     enabled: bool = Field(True, description="A bank that is off is not synced and does not match.")
     base_url: str = Field(
         "https://api.stopncii.org/v1", description="stopncii: base address of the partner API."

@@ -17,12 +17,14 @@ from sqlalchemy.sql.elements import SQLCoreOperations
 
 from bank_sync.bank import BankCheckpoint, Feedback
 from bank_sync.epoch import EpochError, Pointer
+from config.errors import SettingsError
+from config.rules import Ruleset
 from config.settings import Settings
 from config.words import Words, _, joined, ngettext
 from worker.act import REFUSED
 from worker.domain import State
 from worker.events.arrivals import NEW
-from worker.store import heartbeats
+from worker.store import heartbeats, rulesets
 from worker.store.adjudication import number_stuck
 from worker.store.hunts import ACTIVE, HuntState, RetroHunt, RetroMark
 from worker.store.minor_cases import number_lost
@@ -72,6 +74,7 @@ class AlarmCode(StrEnum):
     REVIEW_OVERDUE = "review_overdue"
     NO_ADJUDICATOR = "no_adjudicator"
     NOT_PRESERVED = "not_preserved"
+    RULES_UNAPPROVED = "rules_unapproved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,7 @@ def alarms(session: Session, settings: Settings, pointer: PointerReader) -> list
         *_pending(session, settings),
         *_overdue(session),
         *_duties(session),
+        *_rules(session, settings),
         *_banks(session, settings),
         *_floods(session),
         *_hunts(session, settings),
@@ -320,6 +324,32 @@ def _duties(session: Session) -> Iterator[Alarm]:
             AlarmCode.NOT_PRESERVED,
             f"{lost} files that must be preserved are deleted at the platform, or can't be copied.",
             "Somebody of the role minor_safety finds them on /minors; restore or copy them by hand, at once.",
+        )
+
+
+def _rules(session: Session, settings: Settings) -> Iterator[Alarm]:
+    """What the files of this process say, and what it runs with, beside what was approved."""
+    row = rulesets.newest(session) if rulesets.two_may_approve(session) else None
+    if row is None:
+        return
+    try:
+        approved = Ruleset.read(row.content).revision
+    except SettingsError as error:
+        yield Alarm(AlarmCode.RULES_UNAPPROVED, error.message, error.next_step)
+        return
+    if settings.rules.revision != approved:
+        yield Alarm(
+            AlarmCode.RULES_UNAPPROVED,
+            _("Rules were approved that this service does not run with yet."),
+            _("Start the services again: they take them."),
+        )
+    elif settings.unapproved is not None:
+        yield Alarm(
+            AlarmCode.RULES_UNAPPROVED,
+            _("The files say other rules than those that are approved; the approved ones stay in force."),
+            _(
+                "`hashwarden rules diff` lists what differs; `hashwarden rules propose` asks for a second person."
+            ),
         )
 
 

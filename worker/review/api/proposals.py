@@ -28,11 +28,12 @@ class ProposalRequest(Strict):
 class ProposalAnswer(Strict):
     id: int
     kind: ProposalKind
-    subject_id: int = Field(description="Of the demotion, the hunt or the review.")
+    subject_id: int = Field(description="Of the demotion, the hunt or the review; 0 for the rules.")
     about: str = Field(description="What it would do, in words.")
     proposed_by: str = Field(description="A pseudonym.")
     proposed_at: datetime
     expires_at: datetime
+    changes: list[str] = Field(description="Of a change of the rules: setting by setting, old and new.")
 
 
 class Proposable(Strict):

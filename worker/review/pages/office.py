@@ -67,17 +67,22 @@ class OfficePages:
                 "proposals.html",
                 **of_visitor(request),
                 lines=proposals.waiting(session),
+                rules=proposals.proposable_rules(session, self._settings),
                 demotions=demotions,
                 hunts=[(hunt, proposals.near_words(hunt)) for hunt in stopped],
             )
 
     def propose(
-        self, request: Request, kind: Annotated[ProposalKind, Form()], subject_id: Annotated[int, Form(ge=1)]
+        self, request: Request, kind: Annotated[ProposalKind, Form()], subject_id: Annotated[int, Form(ge=0)]
     ) -> RedirectResponse:
         if kind is ProposalKind.BULK_RESTORE:
             raise HTTPException(400, _("A bulk restore is proposed by deciding its review."))
         with _told(), self._sessions.begin() as session:
-            proposals.propose(session, kind, subject_id, actor=request.state.user)
+            if kind is ProposalKind.CHANGE_RULES:
+                files = self._settings.unapproved or self._settings.rules
+                proposals.propose_rules(session, files, actor=request.state.user, source="page")
+            else:
+                proposals.propose(session, kind, subject_id, actor=request.state.user)
         return RedirectResponse("/proposals", status_code=303)
 
     def approve(self, request: Request, proposal_id: Number) -> RedirectResponse:
