@@ -280,10 +280,9 @@ def _about(session: Session, proposal: Proposal) -> str:
     if proposal.kind == ProposalKind.OVERTURN_MINOR:
         return _("Overturn it: close the case and open the review again")
     if proposal.kind == ProposalKind.CHANGE_RULES:
-        return _(
-            "Change the rules (%(source)s); services take them when they start",
-            source=name_of(proposal.payload["source"]),
-        )
+        if proposal.payload["source"] == "terminal":
+            return _("Change the rules: services take them when they start. Proposed at the terminal")
+        return _("Change the rules: services take them when they start")
     payload = proposal.payload
     uploads = session.scalar(
         select(func.count())
