@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -209,6 +210,15 @@ class BankSettings(_Group):
     path: Path | None = Field(None, description="file: the file of `type value` lines.")
     send_feedback: bool = Field(True, description="Whether decisions are reported back to the bank.")
     deadline: str = Field("default", description="Profile of `deadlines.profiles` that its matches start.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_key(cls, address: str) -> str:
+        # It stands in proposals and in the approved rules, which people read.
+        parts = urlsplit(address)
+        if "@" in parts.netloc or parts.query:
+            raise ValueError("it holds a password or a query; keys have settings of their own")
+        return address
 
     @model_validator(mode="after")
     def _has_what_its_exchange_needs(self) -> BankSettings:

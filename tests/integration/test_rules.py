@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,7 @@ from bank_sync.epoch import read_pointer
 from config.database import make_engine, make_sessions
 from config.errors import DatabaseError, SettingsError
 from config.policy import BankSettings
-from config.settings import Settings
+from config.settings import Settings, load_settings
 from tests.integration.console import Console
 from tests.integration.test_proposals import post
 from worker.cli import cli
@@ -28,7 +30,7 @@ from worker.operate.health import AlarmCode, alarms
 from worker.review import rules
 from worker.review.desk import proposals
 from worker.review.faults import ProposalError
-from worker.review.people import people
+from worker.review.people import people, tokens
 from worker.review.people.permissions import ALLOWED, May
 from worker.store.audit_log import AuditEntry
 from worker.store.models import Upload
@@ -203,6 +205,27 @@ def test_the_first_start_of_a_team_takes_the_files(rig: Rig) -> None:
     assert [(row.proposed_by, row.approved_by) for row in rows(rig)] == [(None, None)]
 
 
+def test_services_that_start_at_once_write_the_files_down_once(rig: Rig) -> None:
+    def begin(service: int) -> None:
+        with rig.sessions.begin() as session:
+            rules.begin(session, rig.settings, service=f"s{service}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(begin, range(8)))
+    assert len(rows(rig)) == 1
+
+
+@pytest.mark.usefixtures("team")
+def test_a_setting_that_an_update_adds_is_no_change(rig: Rig) -> None:
+    with rig.sessions.begin() as session:
+        content = session.scalars(select(RulesetRow.content)).one()
+        before = {name: value for name, value in content["policy"].items() if name != "preserve_days"}
+        row = RulesetRow(revision="0" * 12, content={**content, "policy": before})
+        session.add(row)
+    assert start(rig, rig.settings) is rig.settings
+    assert raised(rig, rig.settings) == []
+
+
 @pytest.mark.usefixtures("team")
 def test_rules_of_another_version_end_the_start(rig: Rig) -> None:
     with rig.sessions.begin() as session:
@@ -293,6 +316,26 @@ def console(rig: Rig, team: tuple[str, str]) -> Iterator[Console]:  # noqa: ARG0
         yield Console(start(rig, changed(rig.settings, radius=20), "review-app"), rig.sessions, ending)
 
 
+def test_the_api_proposes_and_approves_too(console: Console, rig: Rig) -> None:
+    callers = []
+    for name, role in (("Maria M", Role.REVIEWER), ("Jo J", Role.LEAD)):
+        with console.sessions.begin() as session:
+            person = people.add(session, name, {role}, actor="test")
+            token, _ = tokens.add(session, person, {role}, 1, actor="test")
+        callers.append(console.client())
+        callers[-1].headers["Authorization"] = f"Bearer {token}"
+    maria, jo = callers
+    said = ["policy.default.radius: 31 becomes 20", "policy.default.review_radius: 40 becomes 20"]
+    (offered,) = maria.get("/api/v1/proposals").json()["proposable"]
+    assert offered["changes"] == said
+    asked = {"kind": offered["kind"], "subject_id": offered["subject_id"]}
+    made = maria.post("/api/v1/proposals", json=asked).json()["id"]
+    found = jo.get("/api/v1/proposals").json()
+    assert (found["waiting"][0]["changes"], found["proposable"]) == (said, [])
+    assert jo.post(f"/api/v1/proposals/{made}/approve").json() == {"moved": 0}
+    assert rows(rig)[-1].content["policy"]["default"]["radius"] == 20
+
+
 def test_the_page_says_what_changes_and_two_do_it(console: Console, rig: Rig) -> None:
     maria, marias = console.signed_in("Maria M", Role.REVIEWER)
     jo, jos = console.signed_in("Jo J", Role.LEAD)
@@ -361,6 +404,33 @@ def test_without_a_second_person_there_is_nothing_to_propose(run: Run, rig: Rig)
     assert "No rules are in force yet" in run("rules", "propose", "--as", "maria").output
     start(rig, rig.settings)
     assert "Fewer than two persons may approve" in run("rules", "propose", "--as", "maria").output
+
+
+def test_a_service_starts_with_the_approved_rules_and_a_sync_reads_the_approved_file(
+    run: Run, rig: Rig, team: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approved, other = tmp_path / "approved.txt", tmp_path / "other.txt"
+    for path, hashes in ((approved, 2), (other, 5)):
+        path.write_text("".join(f"pdq {number + 1:064x}\n" for number in range(hashes)))
+    monkeypatch.setenv("HASHWARDEN_BANKS__LIST__EXCHANGE", "file")
+    monkeypatch.setenv("HASHWARDEN_BANKS__LIST__PATH", str(approved))
+    agree(rig, load_settings(), team)
+    in_force = load_settings().policy.revision
+
+    monkeypatch.setenv("HASHWARDEN_BANKS__LIST__PATH", str(other))
+    monkeypatch.setenv("HASHWARDEN_BANKS__LIST__ENABLED", "false")
+    monkeypatch.setenv("HASHWARDEN_POLICY__DEFAULT__RADIUS", "48")
+    monkeypatch.setenv("HASHWARDEN_BANKS__NEW__EXCHANGE", "file")
+    monkeypatch.setenv("HASHWARDEN_BANKS__NEW__PATH", str(other))
+    synced = run("bank", "sync", "list", "new")
+    assert synced.stdout.splitlines()[0].startswith("list: 1 pages, 2 new")
+    assert "new: nothing to sync" in synced.stdout
+    assert run("sweep", "--recent").exit_code == 0
+    with rig.sessions() as session:
+        started = session.scalars(
+            select(AuditEntry.details).where(AuditEntry.action == "service_started")
+        ).one()
+    assert started["policy"] == in_force
 
 
 @pytest.mark.usefixtures("team")

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from config.database import Sessions
 from config.settings import Settings
 from worker.review.api.bearer import Caller, Needs
-from worker.review.api.values import Id, Number, Responses, Strict
+from worker.review.api.values import LARGEST_ID, Number, Responses, Strict
 from worker.review.desk import proposals
 from worker.review.desk.desk import Wake
 from worker.review.people.permissions import May
 from worker.store.proposals import ProposalKind
 
+Subject = Annotated[int, Field(strict=True, ge=0, le=LARGEST_ID)]
+
 
 class ProposalRequest(Strict):
     """A bulk restore is proposed by deciding its review."""
 
-    kind: Literal["lift_demotion", "approve_hunt"]
-    subject_id: Id = Field(description="Of the demotion or the hunt.")
+    kind: Literal["lift_demotion", "approve_hunt", "change_rules"]
+    subject_id: Subject = Field(description="Of the demotion or the hunt; 0 for the rules.")
 
 
 class ProposalAnswer(Strict):
@@ -42,6 +45,7 @@ class Proposable(Strict):
     kind: ProposalKind
     subject_id: int
     about: str
+    changes: list[str] = Field(default=[], description="As of a proposal.")
 
 
 class ProposalList(Strict):
@@ -97,15 +101,24 @@ class ProposalOperations:
                         kind=ProposalKind.APPROVE_HUNT, subject_id=row.id, about=proposals.near_words(row)
                     )
                     for row in hunts
-                ],
+                ]
+                + self._rules(session),
             )
+
+    def _rules(self, session: Session) -> list[Proposable]:
+        changes = proposals.proposable_rules(session, self._settings)
+        about = "The files say other rules than those in force."
+        kind = ProposalKind.CHANGE_RULES
+        return [Proposable(kind=kind, subject_id=0, about=about, changes=list(changes))] if changes else []
 
     def propose(self, caller: Caller, request: ProposalRequest) -> ProposedAnswer:
         """Ask for a second person."""
+        kind = ProposalKind(request.kind)
         with self._sessions.begin() as session:
-            made = proposals.propose(
-                session, ProposalKind(request.kind), request.subject_id, actor=caller.pseudonym
-            )
+            if kind is ProposalKind.CHANGE_RULES:
+                made = proposals.propose_rules_of(session, self._settings, actor=caller.pseudonym)
+            else:
+                made = proposals.propose(session, kind, request.subject_id, actor=caller.pseudonym)
             return ProposedAnswer(id=made.id)
 
     def approve(self, caller: Caller, proposal_id: Number) -> ApprovedAnswer:

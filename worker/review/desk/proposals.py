@@ -172,6 +172,11 @@ def propose_overturn(session: Session, case_id: int, *, actor: str, reason: str)
     return propose(session, ProposalKind.OVERTURN_MINOR, case_id, actor=actor, payload=payload)
 
 
+def propose_rules_of(session: Session, settings: Settings, *, actor: str) -> Proposal:
+    """As `propose_rules`, of the files with which this service started."""
+    return propose_rules(session, settings.unapproved or settings.rules, actor=actor, source="page")
+
+
 def propose_rules(session: Session, files: Ruleset, *, actor: str, source: str) -> Proposal:
     """Asks for a second person to let the rules of the files count. Raises ProposalError.
 

@@ -79,8 +79,7 @@ class OfficePages:
             raise HTTPException(400, _("A bulk restore is proposed by deciding its review."))
         with _told(), self._sessions.begin() as session:
             if kind is ProposalKind.CHANGE_RULES:
-                files = self._settings.unapproved or self._settings.rules
-                proposals.propose_rules(session, files, actor=request.state.user, source="page")
+                proposals.propose_rules_of(session, self._settings, actor=request.state.user)
             else:
                 proposals.propose(session, kind, subject_id, actor=request.state.user)
         return RedirectResponse("/proposals", status_code=303)
