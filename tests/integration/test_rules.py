@@ -124,7 +124,9 @@ def test_a_wider_radius_counts_once_two_agreed(
 
     agree(rig, wide, team)
     assert "Start the services again" in raised(rig, running)[0]
-    running = start(rig, wide)
+    with capture_logs() as logs:
+        running = start(rig, wide)
+    assert [line["event"] for line in logs] == ["rules_approved"]
     upload, state = rig.scan(versioned_bucket, "2.jpg", second)
     assert (state, rig.row(upload).policy_revision) == (State.HELD, wide.policy.revision)
     assert raised(rig, running) == []

@@ -37,7 +37,8 @@ def begin(session: Session, files: Settings, *, service: str) -> Settings:
     if last is None or (not two_may_approve(session) and last.revision != files.rules.revision):
         _write_down(session, files.rules, actor=f"service:{service}")
     if settings.unapproved is None:
-        log.info("rules", revision=settings.rules.revision)
+        if last is not None and last.approved_by is not None and two_may_approve(session):
+            log.info("rules_approved", revision=settings.rules.revision)
     else:
         log.warning(
             "rules_unapproved",
