@@ -90,8 +90,14 @@ class Ruleset(BaseModel):
             first = error.errors(include_input=False, include_url=False)[0]
             name = ".".join(str(part) for part in first["loc"])
             raise SettingsError(
-                f"The approved rules can't be read by this version: {name}: {first['msg']}.",
-                next_step="Go on with the version that ran before, and let it approve rules that both versions know.",
+                _(
+                    "The approved rules can't be read by this version: %(setting)s: %(fault)s.",
+                    setting=name,
+                    fault=first["msg"],
+                ),
+                next_step=_(
+                    "Go on with the version that ran before, and have rules approved there that both know."
+                ),
             ) from None
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
+from uuid import uuid4
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
@@ -85,7 +86,9 @@ class Desk:
         self.system = system
         self._browser = browser
         self._ending = ending
-        self._names = (f"person {number}" for number in count())
+        # One system serves several desks.
+        mark = uuid4().hex[:8]
+        self._names = (f"person {number} of desk {mark}" for number in count())
 
     def browser(self, *, script: bool = True, dark: bool = False, width: int = 1280) -> BrowserContext:
         """A browser in which nobody is signed in."""
@@ -103,7 +106,7 @@ class Desk:
     def person(self, *roles: Role, name: str = "", script: bool = True) -> Person:
         """Somebody new who is signed in; a reviewer, if nothing else is said."""
         pseudonym, client = self.system.console.signed_in(
-            name or self._new_name(), *(roles or (Role.REVIEWER,))
+            name or next(self._names), *(roles or (Role.REVIEWER,))
         )
         context = self.browser(script=script)
         for cookie in client.cookies.jar:
@@ -111,7 +114,3 @@ class Desk:
                 [{"name": cookie.name, "value": cookie.value or "", "url": self.system.console.address}]
             )
         return Person(pseudonym, context.new_page())
-
-    def _new_name(self) -> str:
-        # One system serves several desks.
-        return f"{next(self._names)} of desk {id(self)}"

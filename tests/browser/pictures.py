@@ -28,6 +28,7 @@ _HEIGHTS = {
     "sign-in": 420,
     "queue": 840,
     "review-claimed": 1240,
+    "review-purpose": 1100,
     "review-grey": 1180,
     "review-region": 1180,
     "review-video": 1180,
@@ -40,10 +41,13 @@ _HEIGHTS = {
     "proposals": 520,
     "minors": 420,
     "review-minor": 1000,
+    "minor-case-reported": 1280,
     "uploads": 840,
     "upload": 760,
     "audit": 840,
     "people": 760,
+    "me": 900,
+    "figures": 2080,
 }
 """By state, how many pixels from the top its picture shows at most."""
 

@@ -30,6 +30,7 @@ from worker.demo.embedded import ACCESS_KEY, REGION, SECRET_KEY
 from worker.domain import Lane
 from worker.media.sandbox import ZygoteSandbox
 from worker.pipeline import Stages, process
+from worker.review.minors.cases import case_of
 from worker.review.reveal.reveals import Reveals
 from worker.store.desk import ClaimRow
 from worker.store.models import Heartbeat, MatchRow, Review, Upload
@@ -159,6 +160,13 @@ class System:
             review.opened_at -= passed
             review.due_at -= passed
         return held
+
+    def case(self, held: Held) -> str:
+        """Where the standing case of a suspected minor is."""
+        with self.sessions() as session:
+            number = case_of(session, held.review)
+        assert number is not None
+        return f"/minors/{number}"
 
     def served(self, held: Held) -> bool:
         """Whether anybody who asks the storage gets it."""

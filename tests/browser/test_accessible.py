@@ -110,9 +110,12 @@ def test_a_page_that_is_wrong_is_found(desk: Desk) -> None:
 
 def test_titles_tell_pages_apart(found: dict[str, Found]) -> None:
     titles = {
-        found[state].title for state in ("queue", "review-open", "uploads", "upload", "audit", "people")
-    }
-    assert len(titles) == 6
+        found[state].title
+        for state in (
+            "queue", "review-open", "minors", "minor-case", "uploads", "upload", "figures", "audit", "people", "me"
+        )
+    }  # fmt: skip
+    assert len(titles) == 10
 
 
 def focused(page: Page) -> tuple[str, str, bool]:
@@ -128,26 +131,80 @@ def focused(page: Page) -> tuple[str, str, bool]:
     return words, tag, visible
 
 
+def came_by(page: Page) -> list[str]:
+    """The words of all that Tab comes by, from the top of the page; each shows that it has the focus."""
+    words_in_order: list[str] = []
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        words, tag, visible = focused(page)
+        if tag == "BODY":
+            return words_in_order
+        assert visible, words
+        words_in_order.append(words)
+    pytest.fail("Tab never leaves the page")
+
+
+def in_order(page: Page, order: list[str]) -> bool:
+    """Whether Tab comes by these, in this order."""
+    found = came_by(page)
+    at = [found.index(words) for words in order]
+    return at == sorted(at)
+
+
 def test_tab_goes_through_a_review_in_order_and_is_always_seen(desk: Desk) -> None:
     ann = desk.person()
     ann.take(desk.system.region(desk.system.held()))
-    came_by = []
-    for _ in range(60):
-        ann.page.keyboard.press("Tab")
-        words, tag, visible = focused(ann.page)
-        if tag == "BODY":
-            break
-        assert visible, words
-        came_by.append(words)
-    else:
-        pytest.fail("Tab never leaves the page")
-    order = [
-        "Reviews", "Uploads", "Waiting for a second person", "Sign out", "Mosaic", "Grey thumbnail",
-        "Hold: matched region", "Hold: top left", "Hold: the whole", "verdict", "code", "reason", "Decide Enter",
-        "6 Ask for a second reviewer", "0 Skip, next one", "Hand back", "Not me", "Keys ?",
-    ]  # fmt: skip
-    at = [came_by.index(words) for words in order]
-    assert at == sorted(at)
+    assert in_order(
+        ann.page,
+        [
+            "Reviews", "Uploads", "Waiting for a second person", ann.pseudonym, "Sign out", "Mosaic",
+            "Grey thumbnail", "Hold: matched region", "Top left", "Bottom right", "Hold: the whole", "verdict",
+            "code", "reason", "Decide Enter", "6 Ask for a second reviewer", "0 Skip, next one", "Hand back",
+            "Not me", "Keys ?",
+        ],
+    )  # fmt: skip
+
+
+def test_tab_comes_by_the_purpose_before_the_picture(desk: Desk) -> None:
+    lea = desk.person(Role.LEAD)
+    lea.at(desk.system.held())
+    assert in_order(lea.page, ["Sign out", "purpose", "Mosaic", "Grey thumbnail", "Top left", "Take it"])
+
+
+def test_tab_goes_through_the_figures_in_order_and_is_always_seen(desk: Desk) -> None:
+    lea = desk.person(Role.LEAD)
+    lea.page.goto("/figures")
+    lea.page.locator("details.numbers").first.evaluate("at => { at.open = true; }")
+    assert in_order(
+        lea.page,
+        [
+            "Figures", "Sign out", "24 hours", "7 days", "30 days", "90 days",
+            "Numbers of all that waits All that waits", "All that waits", "CSV: All that waits", "Numbers Time left",
+            "CSV: Time left", "Numbers Decisions by verdict", "CSV: Views of each person",
+        ],
+    )  # fmt: skip
+
+
+def test_tab_goes_through_a_minors_case_in_order_and_is_always_seen(desk: Desk) -> None:
+    held, mina = desk.system.held(), desk.person(Role.MINOR_SAFETY)
+    mina.decide(held, "suspected_minor")
+    mina.page.goto(desk.system.case(held))
+    assert in_order(
+        mina.page,
+        [
+            "Sign out", "All cases", f"Review {held.review}", "Prepared report (JSON)", "reference", "It is reported",
+            "Preserve it for longer", "reason", "Propose to overturn it",
+        ],
+    )  # fmt: skip
+
+
+def test_tab_goes_through_ones_own_page_in_order_and_is_always_seen(desk: Desk) -> None:
+    ann = desk.person()
+    ann.page.goto("/me")
+    found = came_by(ann.page)
+    assert found[-5:-3] == ["single_keys", "Save"]
+    assert found[-3].startswith("End session")
+    assert found[-2:] == ["new", "Change it"]
 
 
 def test_a_table_that_scrolls_inside_is_reached_by_keyboard(

@@ -43,15 +43,23 @@ def test_every_answer_on_the_way_carries_them(desk: Desk) -> None:
     lea.say("confirmed")
     for address in ("/", "/?every=true", "/minors", "/uploads", f"/uploads/{held.upload}", "/proposals"):
         lea.page.goto(address)
-    for address in ("/audit", "/people", "/break", "/start", *ELSEWHERE):
+    for address in ("/figures", "/audit", "/people", "/me", "/break", "/start", *ELSEWHERE):
         lea.page.goto(address)
+    saved = lea.page.request.get("/figures/waiting.csv")
+    assert (saved.status, saved.headers["cache-control"]) == (200, "no-store")
+    assert saved.headers["content-disposition"].startswith("attachment;")
     refused = lea.page.request.post("/next", form={"token": "x"})
     assert (refused.status, refused.headers["cache-control"]) == (403, "no-store")
     lea.page.goto("/")
     lea.press("Sign out")
     kinds = {(answer.request.method, answer.status) for answer in answers}
     assert {("GET", 200), ("POST", 303), ("POST", 200), ("GET", 303), ("GET", 404), ("GET", 400)} <= kinds
-    assert {answer.url.rpartition("/")[2] for answer in answers} >= {"pages.css", "review.js", "reveal.js"}
+    assert {answer.url.rpartition("/")[2] for answer in answers} >= {
+        "pages.css",
+        "figures.css",
+        "review.js",
+        "reveal.js",
+    }
     assert [(answer.url, faults) for answer in answers if (faults := lacking(answer))] == []
 
 

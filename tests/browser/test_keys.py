@@ -7,7 +7,9 @@ from playwright.sync_api import Page, expect
 
 def test_one_key_chooses_a_verdict_until_it_is_turned_off(page: Page, review: int) -> None:
     page.goto(f"/reviews/{review}")
-    page.get_by_role("button", name="Take it").click()
+    # The page that follows, with its script.
+    with page.expect_navigation():
+        page.get_by_role("button", name="Take it").click()
     verdicts = page.locator("#verdicts")
     expect(verdicts).to_be_visible()
     page.keyboard.press("2")

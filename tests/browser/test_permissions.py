@@ -10,22 +10,39 @@ from sqlalchemy import func, select
 
 from tests.browser.desk import Desk
 from tests.browser.system import Held
-from tests.integration.test_people import OPEN, ROUTES, WHO, every_route
+from tests.integration.test_people import OPEN, OWN, ROUTES, WHO, every_route
 from worker.store.audit_log import AuditEntry
 from worker.store.people import Role
 
-ANYBODY = {"/start", "/sign-out"}
+ANYBODY = OWN | {"/sign-out"}
 """Ask for a sign-in and for no role."""
 
 REFUSED = "Your roles do not allow this."
 
 PAGES = [path for method, path in ROUTES if method == "GET" and path != "/reveal/{address}"]
 
+FILES = {"/figures/{name}.csv", "/minors/{case_id}/report"}
+"""Are saved and not shown: a browser has no page of them."""
 
-def address(path: str, held: Held) -> str:
-    """A route's address, of things that are there where they can be."""
-    ids = {"review_id": str(held.review), "upload_id": str(held.upload), "address": "x" * 43}
+
+def address(path: str, held: Held, case: str = "") -> str:
+    """A route's address, of things that are there where they can be; `case` is where one of a suspected minor is."""
+    ids = {
+        "review_id": str(held.review),
+        "upload_id": str(held.upload),
+        "case_id": case.rpartition("/")[2] or "999",
+        "name": "waiting",
+        "address": "x" * 43,
+    }
     return re.sub(r"\{(\w+)\}", lambda name: ids.get(name[1], "999"), path)
+
+
+def suspected(desk: Desk) -> str:
+    """Where the case of another upload is, which somebody has just marked."""
+    held, somebody = desk.system.held(), desk.person()
+    somebody.at(held)
+    somebody.press("Suspected minor")
+    return desk.system.case(held)
 
 
 def test_every_route_stands_in_the_table(desk: Desk) -> None:
@@ -41,34 +58,36 @@ def test_every_route_stands_in_the_table(desk: Desk) -> None:
 
 @pytest.mark.parametrize("role", list(Role))
 def test_each_page_opens_for_its_roles_and_tells_others_nothing(desk: Desk, role: Role) -> None:
-    held, person = desk.system.held(), desk.person(role)
+    held, case, person = desk.system.held(), suspected(desk), desk.person(role)
     for path in PAGES:
-        answer = person.page.goto(address(path, held))
+        status = 200 if role in WHO[ROUTES["GET", path]] else 403
+        if path in FILES:
+            assert person.page.request.get(address(path, held, case)).status == status, path
+            continue
+        answer = person.page.goto(address(path, held, case))
         assert answer is not None
-        if role in WHO[ROUTES["GET", path]]:
-            assert answer.status == 200, path
-        else:
-            assert answer.status == 403, path
+        assert answer.status == status, path
+        if status == 403:
             person.is_told(REFUSED, "Nothing was done")
             expect(person.page.locator("main table, main form, main dl")).to_have_count(0)
     # What is offered on top of each page is what may be opened, and all of it.
     person.page.goto("/start")
     links = person.page.locator("header nav a")
     offered = {link.get_attribute("href") for link in links.all()}
-    top = {"/", "/uploads", "/proposals", "/audit", "/people"}
+    top = {"/", "/uploads", "/proposals", "/figures", "/audit", "/people"}
     assert offered == {path for path in top if role in WHO[ROUTES["GET", path]]}
 
 
 @pytest.mark.parametrize("role", list(Role))
 def test_no_form_acts_for_a_role_that_may_not(desk: Desk, role: Role) -> None:
-    held, person = desk.system.held(), desk.person(role)
+    held, case, person = desk.system.held(), suspected(desk), desk.person(role)
     with desk.system.sessions() as session:
         before = session.scalar(select(func.max(AuditEntry.seq)))
     for (method, path), what in ROUTES.items():
         if method == "GET" or role in WHO[what]:
             continue
         answer = person.page.request.post(
-            address(path, held),
+            address(path, held, case),
             form={"token": person.token, "verdict": "lawful", "request_id": "r", "rung": "1"},
         )
         assert (answer.status, REFUSED in answer.text()) == (403, True), path

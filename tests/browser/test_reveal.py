@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Way = Callable[[Page, Locator], None]
 
-WHOLE, REGION, CELL = "Hold: the whole", "Hold: matched region", "Hold: top left"
+WHOLE, REGION, CELL = "Hold: the whole", "Hold: matched region", "Top left"
 
 
 class Arrivals:
@@ -57,7 +57,8 @@ def arrivals(page: Page, review: int) -> Arrivals:
 def take(page: Page, review: int) -> None:
     """Opens a review and takes it: a picture is shown to who has it in hand."""
     page.goto(f"/reviews/{review}")
-    button(page, "Take it").click()
+    with page.expect_navigation():
+        button(page, "Take it").click()
     expect(page.locator("#verdicts")).to_be_visible()
 
 

@@ -52,7 +52,7 @@ def test_two_who_disagree_leave_it_to_a_third_who_sees_no_names(desk: Desk) -> N
     for one in (ann, bo):
         one.at(held)
         one.press("Take it")
-        one.is_told("is for somebody else")
+        one.is_told("an adjudicator decides who took no part in it")
     cy.take(held)
     expect(cy.page.get_by_role("heading", name="Decide between two")).to_be_visible()
     expect(cy.page.get_by_text("confirmed and lawful")).to_be_visible()
@@ -140,6 +140,10 @@ def test_a_suspected_minor_closes_everywhere_at_once(desk: Desk) -> None:
     assert not desk.system.served(held)
     assert desk.system.state(held) == "held"
     mina.page.goto("/minors")
+    with mina.page.expect_navigation():
+        mina.page.locator(f"main a[href='{desk.system.case(held)}']").click()
+    expect(mina.page.get_by_text("No picture is shown here")).to_be_visible()
+    sees_nothing_of(mina, held.key)
     with mina.page.expect_navigation():
         mina.page.get_by_role("link", name=f"Review {held.review}", exact=True).click()
     expect(mina.page.get_by_text("No picture is shown at any rung")).to_be_visible()

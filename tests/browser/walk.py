@@ -11,6 +11,7 @@ from typing import NamedTuple
 from playwright.sync_api import Page, expect
 
 from tests.browser.desk import Desk, Person
+from tests.browser.past import work_behind
 from tests.browser.system import HARD_LOOKS, SECOND_OVER, SOFT_LOOKS, Held
 from worker.demo import media
 from worker.review.people import entrance, people
@@ -25,9 +26,11 @@ STATES = (
     "sign-in",
     "sign-in-refused",
     "sign-in-link",
+    "me",
     "queue-empty",
     "proposals-empty",
     "minors-empty",
+    "figures-empty",
     "queue",
     "queue-part-empty",
     "review-open",
@@ -35,6 +38,8 @@ STATES = (
     "review-taken",
     "review-gone",
     "review-refused",
+    "review-purpose",
+    "review-purpose-missing",
     "review-mosaic",
     "review-grey",
     "review-region",
@@ -56,6 +61,10 @@ STATES = (
     "queue-all",
     "minors",
     "review-minor",
+    "minor-case",
+    "minor-case-reported",
+    "minor-case-overturn",
+    "minor-case-closed",
     "uploads",
     "uploads-none",
     "upload",
@@ -63,6 +72,9 @@ STATES = (
     "people",
     "problem-denied",
     "problem-missing",
+    "figures",
+    "figures-numbers",
+    "figures-of-all",
 )
 """In the order in which the walk comes by."""
 
@@ -95,6 +107,7 @@ def walk(desk: Desk, look: Look) -> None:
     _proposals(desk, look, team)
     _minors(desk, look, team)
     _office(look, team)
+    _figures(desk, look, team)
 
 
 def _doors(desk: Desk, look: Look) -> None:
@@ -114,6 +127,10 @@ def _doors(desk: Desk, look: Look) -> None:
     look("sign-in-refused", page)
     page.goto(f"/sign-in/link/{link}")
     look("sign-in-link", page)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Open reviews")).to_be_visible()
+    page.goto("/me")
+    look("me", page)
 
 
 def _queue(desk: Desk, look: Look, team: Team) -> None:
@@ -124,6 +141,8 @@ def _queue(desk: Desk, look: Look, team: Team) -> None:
     look("proposals-empty", team.lea.page)
     team.mina.page.goto("/minors")
     look("minors-empty", team.mina.page)
+    team.lea.page.goto("/figures")
+    look("figures-empty", team.lea.page)
     first = system.held(distance=2, folder="u1", copies=2)
     system.near(first)
     passed = ((6, 1.02), (0, 0.96), (12, 0.85), (18, 0.6), (24, 0.3))
@@ -163,6 +182,7 @@ def _reveal(desk: Desk, look: Look, team: Team) -> None:
     system, ann = desk.system, team.ann
     held = system.region(system.held(distance=10, folder="u9"))
     ann.take(held)
+    _purpose(look, team, held)
     said = ann.page.get_by_role("status")
     ann.button("Mosaic").click()
     expect(said).to_have_text("Mosaic shown.")
@@ -210,6 +230,16 @@ def _reveal(desk: Desk, look: Look, team: Team) -> None:
     look("review-unscannable", team.bo.page)
 
 
+def _purpose(look: Look, team: Team, held: Held) -> None:
+    """A lead looks at what somebody else has in hand."""
+    lea = team.lea
+    lea.at(held)
+    look("review-purpose", lea.page)
+    lea.button("Mosaic").click()
+    expect(lea.page.get_by_role("status")).to_contain_text("Choose why you look")
+    look("review-purpose-missing", lea.page)
+
+
 def _several_people(desk: Desk, look: Look, team: Team) -> None:
     system, ann, bo = desk.system, team.ann, team.bo
     held = system.held(distance=SECOND_OVER + 5, folder="u12")
@@ -246,13 +276,29 @@ def _proposals(desk: Desk, look: Look, team: Team) -> None:
 
 
 def _minors(desk: Desk, look: Look, team: Team) -> None:
+    bo, mina, mona = team.bo, team.mina, desk.person(Role.MINOR_SAFETY, name="Mona Example")
     held = desk.system.held(distance=5, folder="u14")
-    team.bo.at(held)
-    team.bo.press("Suspected minor")
-    team.mina.page.goto("/minors")
-    look("minors", team.mina.page)
-    team.mina.at(held)
-    look("review-minor", team.mina.page)
+    bo.take(held)
+    bo.button("Mosaic").click()
+    expect(bo.page.get_by_role("status")).to_have_text("Mosaic shown.")
+    bo.say("suspected_minor")
+    mina.page.goto("/minors")
+    look("minors", mina.page)
+    mina.at(held)
+    look("review-minor", mina.page)
+    case = desk.system.case(held)
+    mina.page.goto(case)
+    look("minor-case", mina.page)
+    mina.page.get_by_label("Reference that the authority gave").fill("2026-0417")
+    mina.press("It is reported")
+    mina.page.get_by_text("Preserve it for longer").click()
+    look("minor-case-reported", mina.page)
+    mina.page.get_by_label("Reason").fill("The bank's entry is of an adult: the authority says so.")
+    mina.press("Propose to overturn it")
+    mona.page.goto(case)
+    look("minor-case-overturn", mona.page)
+    mona.press("Approve the overturn")
+    look("minor-case-closed", mona.page)
 
 
 def _office(look: Look, team: Team) -> None:
@@ -271,3 +317,17 @@ def _office(look: Look, team: Team) -> None:
     look("problem-denied", bo)
     bo.goto("/nowhere")
     look("problem-missing", bo)
+
+
+def _figures(desk: Desk, look: Look, team: Team) -> None:
+    """The newest hours are those of this walk; the month before them is made up."""
+    lea, odo = team.lea.page, team.odo.page
+    work_behind(
+        desk.system.sessions, [person.pseudonym for person in (team.ann, team.bo, team.lea, team.mina)]
+    )
+    lea.goto("/figures")
+    look("figures", lea)
+    lea.evaluate("document.querySelectorAll('details.numbers').forEach(at => { at.open = true; })")
+    look("figures-numbers", lea)
+    odo.goto("/figures?days=90")
+    look("figures-of-all", odo)

@@ -21,11 +21,13 @@ from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks
+from sqlalchemy import func, select
 
 from tests.integration.api import BASE, Caller, caller
 from tests.integration.console import Console
 from tests.integration.test_desk_pages import add_review
 from worker.review.desk import proposals
+from worker.store.minor_cases import MinorCase
 from worker.store.models import Demotion
 from worker.store.people import Role
 from worker.store.proposals import ProposalKind
@@ -48,7 +50,7 @@ CHECKS = [
     checks.negative_data_rejection,
     checks.ignored_auth,
 ]
-TAGS = ("reviews", "reveal", "appeals", "uploads", "proposals", "people", "audit")
+TAGS = ("reviews", "reveal", "minors", "appeals", "uploads", "proposals", "people", "me", "audit", "figures")
 
 
 @dataclass
@@ -59,6 +61,8 @@ class System:
     callers: dict[str, Caller]
     spare: tuple[int, int]
     """The first and the last id of people who may be changed, and of tokens that may be revoked."""
+    proposals: tuple[int, ...]
+    """What waits for a second person; the first is an overturn of the first case, by somebody else."""
     claim: str
     """A token of a claim of the caller who may do everything."""
 
@@ -74,12 +78,19 @@ def system(rig: Rig) -> Iterator[System]:
         reviews = [add_review(rig, uploads=1 + number % 2) for number in range(5)]
         claim = callers["all"].claim(reviews[0])
         callers["all"].decide(reviews[1], "confirmed")
+        for review in reviews[2:4]:
+            minor = {"verdict": "suspected_minor", "request_id": str(review)}
+            assert callers["all"].post(f"/reviews/{review}/verdict", **minor).status_code == 200
+        console.signed_in("jo", Role.REVIEWER)
         with rig.sessions.begin() as session:
             demotions = [Demotion(entry_id=number, bank="stopncii", uploaders=30) for number in (1, 2, 3)]
             session.add_all(demotions)
             session.flush()
-            proposals.propose(session, ProposalKind.LIFT_DEMOTION, demotions[0].id, actor="jo")
-        yield System(console, callers, (len(roles) + 1, len(roles) + 4), claim)
+            case = session.scalars(select(func.min(MinorCase.id))).one()
+            overturn = proposals.propose_overturn(session, case, actor="jo", reason="a slip")
+            lift = proposals.propose(session, ProposalKind.LIFT_DEMOTION, demotions[0].id, actor="jo")
+            waiting = (overturn.id, lift.id, lift.id + 1)
+        yield System(console, callers, (len(roles) + 1, len(roles) + 4), waiting, claim)
 
 
 def aimed(case: AnyCase, system: System, number: int) -> None:
@@ -88,7 +99,9 @@ def aimed(case: AnyCase, system: System, number: int) -> None:
         if name in {"person_id", "token_id"}:
             first, last = system.spare
             case.path_parameters[name] = first + number % (last - first + 1)
-        elif name != "address":
+        elif name == "proposal_id":
+            case.path_parameters[name] = system.proposals[number % len(system.proposals)]
+        elif name not in {"address", "name"}:
             case.path_parameters[name] = 1 + number % 6
     if isinstance(case.body, dict):
         if "claim" in case.body and number % 2:

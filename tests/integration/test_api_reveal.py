@@ -38,7 +38,13 @@ def console(rig: Rig) -> Iterator[Console]:
 def test_the_ladder_by_the_api(rig: Rig, console: Console, versioned_bucket: str) -> None:
     review = held_picture(rig, versioned_bucket)
     maria, jo = (caller(console, name, Role.REVIEWER) for name in ("maria", "jo"))
-    assert maria.get(f"/reviews/{review}").json()["pictures"] is True
+    seen = maria.get(f"/reviews/{review}").json()
+    assert (seen["pictures"], seen["reveal_needs"]) == (True, "claim")
+    refused = maria.post(f"/reviews/{review}/reveal", rung="mosaic", purpose="advice")
+    assert (refused.status_code, refused.json()["code"]) == (403, "reveal")
+    assert "in hand" in refused.json()["detail"]
+    maria.claim(review)
+    assert maria.get(f"/reviews/{review}").json()["reveal_needs"] == "nothing"
 
     def ask(rung: str, **more: str) -> str:
         answer = maria.post(f"/reviews/{review}/reveal", rung=rung, **more)
@@ -76,6 +82,7 @@ def test_no_picture_of_a_suspected_minor(rig: Rig, console: Console, versioned_b
     review = held_picture(rig, versioned_bucket)
     maria = caller(console, "maria", Role.REVIEWER)
     mina = caller(console, "mina", Role.MINOR_SAFETY)
+    maria.claim(review)
     address = maria.post(f"/reviews/{review}/reveal", rung="mosaic").json()["address"]
     minor = {"verdict": "suspected_minor", "request_id": str(uuid4())}
     assert maria.post(f"/reviews/{review}/verdict", **minor).status_code == 200
@@ -83,9 +90,24 @@ def test_no_picture_of_a_suspected_minor(rig: Rig, console: Console, versioned_b
     assert maria.post(f"/reviews/{review}/reveal", rung="mosaic").status_code == 404
     assert mina.post(f"/reviews/{review}/reveal", rung="mosaic").status_code == 403
     seen = mina.get(f"/reviews/{review}").json()
-    assert (seen["pictures"], seen["regions"]) == (False, [])
+    assert (seen["pictures"], seen["regions"], seen["reveal_needs"]) == (False, [], None)
     with rig.sessions() as session:
         assert session.scalars(select(View)).all() == []
+
+
+def test_a_lead_looks_for_a_stated_purpose(rig: Rig, console: Console, versioned_bucket: str) -> None:
+    review = held_picture(rig, versioned_bucket)
+    lead = caller(console, "lead", Role.LEAD)
+    assert lead.get(f"/reviews/{review}").json()["reveal_needs"] == "purpose"
+    refused = lead.post(f"/reviews/{review}/reveal", rung="mosaic")
+    assert (refused.status_code, refused.json()["code"]) == (403, "reveal")
+    assert "stated reason" in refused.json()["detail"]
+    assert lead.post(f"/reviews/{review}/reveal", rung="mosaic", purpose="curious").status_code == 422
+    asked = lead.post(f"/reviews/{review}/reveal", rung="mosaic", purpose="quality")
+    assert lead.get(f"/reveal/{asked.json()['address']}").status_code == 200
+    with rig.sessions() as session:
+        (told,) = session.scalars(select(AuditEntry.details).where(AuditEntry.action == "reveal"))
+    assert told["purpose"] == "quality"
 
 
 def test_where_no_pictures_are_shown_the_api_says_so(rig: Rig, versioned_bucket: str) -> None:

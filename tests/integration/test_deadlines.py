@@ -14,7 +14,8 @@ from config.deadlines import DeadlineProfile, DeadlineSettings
 from config.errors import SettingsError
 from config.settings import load_settings
 from worker import deadlines
-from worker.operate.health import AlarmCode, alarms
+from worker.operate.alarms.alarm import AlarmCode
+from worker.operate.health import alarms
 from worker.review.desk.listing import Urgency, list_reviews
 from worker.store.models import Review, WebhookMessage
 

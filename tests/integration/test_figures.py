@@ -28,7 +28,7 @@ from worker.review.figures.wilson import wilson
 from worker.review.people.permissions import May
 from worker.store.desk import ClaimRow, ClusterRow
 from worker.store.models import Content, MatchRow, Review, Upload
-from worker.store.people import Role
+from worker.store.people import Person, Role
 from worker.store.views import View
 
 if TYPE_CHECKING:
@@ -162,6 +162,8 @@ def worked(desk: Desk) -> Desk:
         desk.decide(review, "maria", Verdict.CONFIRMED, desk.two)
     desk.decide(agreed, "jo", Verdict.CONFIRMED)
     desk.decide(disagreed, "jo", Verdict.LAWFUL)
+    with desk.sessions.begin() as session:
+        session.add(Person(name="kim", pseudonym="kim", roles=[Role.ADJUDICATOR]))
     desk.decide(disagreed, "kim", Verdict.LAWFUL)
 
     for outcome in (Verdict.LAWFUL, Verdict.CONFIRMED):

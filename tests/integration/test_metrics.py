@@ -16,7 +16,8 @@ from config.policy import BankSettings
 from config.settings import Settings
 from worker.domain import State
 from worker.media.isolation import Wall
-from worker.operate.health import Alarm, AlarmCode, Coverage, alarms, coverage
+from worker.operate.alarms.alarm import Alarm, AlarmCode
+from worker.operate.health import Coverage, alarms, coverage
 from worker.operate.metrics import KEPT_SECONDS, Metrics
 from worker.store.models import Demotion, Heartbeat, InboxReject, Upload, WebhookMessage
 
@@ -116,7 +117,7 @@ def test_an_old_pending_upload_is_an_alarm_and_old_stock_is_not(ward: Ward) -> N
     ward.add(ward.upload("late", first_seen_at=ago(hours=3)))
     (alarm,) = ward.raised()
     assert alarm.code == AlarmCode.PENDING_OLD
-    assert "1 uploads" in alarm.message
+    assert "1 upload " in alarm.message
     assert "3 hours" in alarm.message
 
 
@@ -131,7 +132,7 @@ def test_a_bank_that_is_not_read_is_an_alarm(ward: Ward) -> None:
     ward.settings = ward.settings.model_copy(update={"banks": banks})
     found = {alarm.subject: alarm.message for alarm in ward.raised()}
     assert found == {
-        "stopncii": "Bank stopncii was last read to its end 5 hours ago (last error: unreachable).",
+        "stopncii": "Bank stopncii was last read to its end 5 hours ago. Last error: unreachable.",
         "never": "Bank never was never read to its end.",
     }
 
@@ -158,9 +159,9 @@ def test_a_worker_that_can_not_use_the_index_in_force_is_an_alarm(ward: Ward) ->
         worker("gone", 1, at=ago(minutes=5), index_fault="corrupt"),
     )
     assert [alarm.message for alarm in ward.raised() if alarm.code == AlarmCode.INDEX_REFUSED] == [
-        "On bare 1 worker process had no index, the newest one is refused (unreadable).",
+        "On bare 1 worker process had no index. The newest one is refused (unreadable).",
         (
-            "On ill 2 worker processes had an index that was up to date 2 hours ago, the newest one is refused "
+            "On ill 2 worker processes had an index that was up to date 2 hours ago. The newest one is refused "
             "(corrupt)."
         ),
         "On stuck 1 worker process had an index that was up to date 9 hours ago.",

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bank_sync.epoch import Pointer
 from worker.media.isolation import Wall
-from worker.operate.health import AlarmCode
+from worker.operate.alarms.alarm import AlarmCode
 from worker.operate.metrics import Metrics
 
 if TYPE_CHECKING:

@@ -344,6 +344,6 @@ def test_others_read_entries_of_suspected_minors_as_restricted(suspicion: Suspic
     for word in ("suspected", "minor case", f"<td>review {suspicion.review}</td>"):
         assert word not in after
     assert "restricted" in after
-    assert "suspected_minor" in both.get("/audit").text
+    assert "suspected minor" in both.get("/audit").text
     with suspicion.rig.sessions() as session:
         assert audit.verify_log(session, []).fault is None

@@ -145,7 +145,8 @@ def test_what_is_not_there_is_not_proposed(console: Console) -> None:
     _, jo = console.signed_in("Jo", Role.LEAD)
     for kind in ("lift_demotion", "approve_hunt"):
         assert post(jo, "/proposals", kind=kind, subject_id=99) == 409
-    assert post(jo, "/proposals", kind="bulk_restore", subject_id=99) == 400
+    for elsewhere in ("bulk_restore", "overturn_minor"):
+        assert post(jo, "/proposals", kind=elsewhere, subject_id=99) == 400
     assert post(jo, "/proposals", kind="anything", subject_id=99) == 400
     assert post(jo, "/proposals/99/approve") == 409
 

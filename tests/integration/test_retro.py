@@ -25,7 +25,8 @@ from worker.domain import EventKind, Lane, ObjectRef, State, UploadEvent
 from worker.events import arrivals
 from worker.fetch import Fetched
 from worker.media.media import memfd_from
-from worker.operate.health import AlarmCode, alarms
+from worker.operate.alarms.alarm import AlarmCode
+from worker.operate.health import alarms
 from worker.pipeline import conclude
 from worker.retro.hunter import Hunter, Round
 from worker.review.desk.listing import list_reviews

@@ -25,10 +25,12 @@ from tests.integration.console import Console
 from tests.integration.test_proposals import post
 from worker.cli import cli
 from worker.domain import State
+from worker.operate.alarms.alarm import AlarmCode
 from worker.operate.doctor import examine
-from worker.operate.health import AlarmCode, alarms
+from worker.operate.health import alarms
 from worker.review import rules
 from worker.review.desk import proposals
+from worker.review.desk.rule_proposals import propose_rules
 from worker.review.faults import ProposalError
 from worker.review.people import people, tokens
 from worker.review.people.permissions import ALLOWED, May
@@ -74,7 +76,7 @@ def changed(settings: Settings, *, radius: int | None = None, **banks: BankSetti
 def agree(rig: Rig, files: Settings, team: tuple[str, str]) -> None:
     """One proposes the rules of these files and the other one approves them."""
     with rig.sessions.begin() as session:
-        made = proposals.propose_rules(session, files.rules, actor=team[0], source="page")
+        made = propose_rules(session, files.rules, actor=team[0], source="page")
         proposals.approve(session, files.policy, made.id, actor=team[1])
 
 
@@ -289,11 +291,11 @@ def test_the_database_keeps_what_was_approved(rig: Rig) -> None:
 def test_nobody_approves_their_own_and_one_change_waits_at_a_time(rig: Rig, team: tuple[str, str]) -> None:
     first, second = changed(rig.settings, radius=20), changed(rig.settings, radius=10)
     with rig.sessions.begin() as session:
-        made = proposals.propose_rules(session, first.rules, actor=team[0], source="page").id
+        made = propose_rules(session, first.rules, actor=team[0], source="page").id
     with pytest.raises(ProposalError, match="can't approve it"), rig.sessions.begin() as session:
         proposals.approve(session, rig.settings.policy, made, actor=team[0])
     with pytest.raises(ProposalError, match="proposed already"), rig.sessions.begin() as session:
-        proposals.propose_rules(session, second.rules, actor=team[1], source="page")
+        propose_rules(session, second.rules, actor=team[1], source="page")
     with rig.sessions.begin() as session:
         session.execute(update(Proposal).values(expires_at=func.clock_timestamp()))
     with pytest.raises(ProposalError, match="does not wait any more"), rig.sessions.begin() as session:
@@ -305,7 +307,7 @@ def test_nobody_approves_their_own_and_one_change_waits_at_a_time(rig: Rig, team
 def test_a_proposal_that_was_overtaken_is_not_approved(rig: Rig, team: tuple[str, str]) -> None:
     wide = changed(rig.settings, radius=20)
     with rig.sessions.begin() as session:
-        made = proposals.propose_rules(session, wide.rules, actor=team[0], source="page").id
+        made = propose_rules(session, wide.rules, actor=team[0], source="page").id
         people.disable(session, people.get(session, team[1]), actor="test")
     start(rig, changed(rig.settings, radius=10))
     with pytest.raises(ProposalError, match="since this was proposed"), rig.sessions.begin() as session:

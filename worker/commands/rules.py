@@ -79,7 +79,7 @@ def propose(name: str, as_json: bool) -> None:
 
     Whoever proposes is a person of `hashwarden people`, and can't approve it.
     """
-    from worker.review.desk.proposals import propose_rules
+    from worker.review.desk.rule_proposals import propose_rules
     from worker.review.people.people import proposer
 
     with files_and_database() as (files, sessions), sessions.begin() as session:

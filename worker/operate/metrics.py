@@ -25,8 +25,10 @@ from config.settings import Settings
 from worker.act import REFUSED
 from worker.deadlines import WARNINGS, used
 from worker.media.isolation import Wall
+from worker.operate.age import seconds_since
+from worker.operate.alarms.index import PointerReader, searching
 from worker.operate.broker import ask
-from worker.operate.health import PointerReader, alarms, coverage, searching, seconds_since
+from worker.operate.health import alarms, coverage
 from worker.store import ledger
 from worker.store.hunts import HuntState, RetroHunt
 from worker.store.models import Demotion, Heartbeat, InboxReject, Review, Sweep, Upload, WebhookMessage

@@ -10,8 +10,8 @@ from bank_sync.epoch import EpochError
 from config.database import Sessions
 from config.errors import HashwardenError
 from config.settings import Settings
+from worker.operate.alarms.index import PointerReader
 from worker.operate.broker import ask
-from worker.operate.health import PointerReader
 from worker.operate.metrics import CONTENT_TYPE, Metrics
 from worker.store.migrate import require_current
 

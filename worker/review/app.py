@@ -20,6 +20,8 @@ from worker.operate.metrics import Metrics
 from worker.operate.probes import router as probes
 from worker.review.api.app import ApiMount, make_api
 from worker.review.desk.desk import Desk, Wake
+from worker.review.desk.minor_desk import MinorDesk
+from worker.review.figures.snapshot import Snapshots
 from worker.review.languages import Languages
 from worker.review.pages.answers import Answers
 from worker.review.pages.desk import DeskPages
@@ -31,6 +33,7 @@ from worker.review.pages.office import OfficePages
 from worker.review.pages.reveal import RevealPages
 from worker.review.pages.sign_in import SignInPages
 from worker.review.pages.uploads import UploadPages
+from worker.review.reveal.exposure import SHOWN_SECONDS
 from worker.review.reveal.reveals import Reveals
 
 
@@ -56,16 +59,19 @@ def make_app(
     app.include_router(probes(settings, sessions, pointer, metrics or Metrics(settings, sessions, pointer)))
     doors = Doors(settings.review, sessions)
     desk = Desk(settings, sessions, wake)
+    minors = MinorDesk(settings, sessions, wake)
+    snapshots = Snapshots(settings.deadlines, sessions, SHOWN_SECONDS)
     app.include_router(SignInPages(settings, sessions, doors).router())
     app.include_router(DeskPages(settings, sessions, pointer, desk, doors, reveals).router())
     if reveals is not None:
         app.include_router(RevealPages(reveals, doors).router())
     app.include_router(UploadPages(settings, sessions, pointer, doors).router())
     app.include_router(MePages(settings, sessions, doors).router())
-    app.include_router(MinorPages(settings, sessions, wake, doors).router())
+    app.include_router(MinorPages(settings, minors, doors).router())
     app.include_router(OfficePages(settings, sessions, wake, doors).router())
-    app.router.routes.append(ApiMount(make_api(settings, sessions, pointer, desk, wake, reveals)))
-    app.include_router(FigurePages(settings, sessions, doors).router())
+    app.include_router(FigurePages(snapshots, doors).router())
+    api = make_api(settings, sessions, pointer, desk, minors, snapshots, wake, reveals)
+    app.router.routes.append(ApiMount(api))
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "pages" / "static"))
     answers = Answers(headers_of(settings.review), languages or Languages(settings.review.language))
     app.middleware("http")(answers.guard)

@@ -1,10 +1,14 @@
-"""What the codes of the database are called on the pages: states, verdicts, reasons, roles, actions of the log."""
+"""What codes are called on the pages: states, verdicts, reasons, roles, actions of the log, columns of figures."""
 
 from __future__ import annotations
+
+import re
 
 from config.words import Words, _, joined
 
 _RETRO = "retro_"
+_CELL = re.compile(r"cell-([1-9])")
+_MATCHED = re.compile(r"match-\d+")
 
 _STATES = {
     "pending": _("pending"),
@@ -21,6 +25,7 @@ _STATES = {
     "open": _("open"),
     "decided": _("decided"),
     "closed": _("closed"),
+    "reported": _("reported"),
     "withdrawn": _("withdrawn"),
 }
 
@@ -92,6 +97,21 @@ _REASONS = {
     "empty": _("empty"),
 }
 
+_FAULTS = {
+    "sandbox": _("the sandbox failed"),
+    "storage": _("the store failed"),
+    "storage_refused": _("refused by the store"),
+    "object_gone": _("no longer in the store"),
+    "object_superseded": _("overwritten in the store"),
+}
+
+_PURPOSES = {
+    "advice": _("advice"),
+    "quality": _("quality"),
+    "request": _("request"),
+    "incident": _("incident"),
+}
+
 _KINDS = {
     "image": _("image"),
     "video": _("video"),
@@ -115,6 +135,7 @@ _ROLES = {
     "minor_safety": _("minor safety"),
     "auditor": _("auditor"),
     "admin": _("admin"),
+    "platform": _("platform"),
 }
 
 _FEEDBACK = {
@@ -136,8 +157,10 @@ _ACTIONS = {
     "link_made": _("link made"),
     "look": _("look"),
     "minor_case": _("minor case"),
+    "minor_case_look": _("look at a minor case"),
     "minor_case_prolonged": _("minor case prolonged"),
     "minor_case_reported": _("minor case reported"),
+    "minor_report": _("report of a minor case"),
     "opinion": _("opinion"),
     "opinion_taken_back": _("opinion taken back"),
     "person_added": _("person added"),
@@ -172,6 +195,7 @@ _DETAILS = {
     "approve_hunt": _("approve hunt"),
     "change_rules": _("change rules"),
     "counts": _("counts"),
+    "days": _("days"),
     "demotion": _("demotion"),
     "grey": _("grey thumbnail"),
     "hunt": _("hunt"),
@@ -183,7 +207,6 @@ _DETAILS = {
     "person": _("person"),
     "policy": _("policy"),
     "overturn_minor": _("overturn minor"),
-    "platform": _("platform"),
     "proposed_by": _("proposed by"),
     "purpose": _("purpose"),
     "reference": _("reference"),
@@ -203,6 +226,7 @@ _DETAILS = {
     "source": _("source"),
     "stills": _("stills"),
     "token": _("token"),
+    "tokens": _("tokens"),
     "undoes": _("undoes"),
     "upload": _("upload"),
     "version": _("version"),
@@ -214,8 +238,91 @@ _DETAILS = {
     "with": _("with"),
 }
 
+_COLUMNS = {
+    "bank": _("bank"),
+    "begin": _("begin (UTC)"),
+    "by": _("parted by"),
+    "counted": _("counted"),
+    "deadline": _("deadline profile"),
+    "distance": _("distance"),
+    "due": _("time left"),
+    "elsewhere": _("elsewhere"),
+    "high": _("high"),
+    "how": _("how"),
+    "in_hand": _("in hand"),
+    "in_time": _("in time"),
+    "judged": _("judged"),
+    "lag_p95_seconds": _("19 of 20 within (s)"),
+    "low": _("low"),
+    "median_seconds": _("median (s)"),
+    "most_overdue_seconds": _("most overdue (s)"),
+    "of": _("from and to"),
+    "oldest_pending_seconds": _("oldest pending (s)"),
+    "oldest_seconds": _("oldest (s)"),
+    "overturned": _("overturned"),
+    "p90_seconds": _("9 of 10 within (s)"),
+    "part": _("part"),
+    "precision": _("share that was right"),
+    "pseudonym": _("pseudonym"),
+    "right": _("right"),
+    "scanned": _("scanned"),
+    "seconds_shown": _("shown (s)"),
+    "seconds_shown_sharp": _("shown sharp (s)"),
+    "seen": _("seen"),
+    "share": _("share"),
+    "share_in_time": _("share in time"),
+    "verdicts": _("verdicts"),
+    "views": _("views"),
+    "views_per_100_decisions": _("views per 100 decisions"),
+    "views_per_100_verdicts": _("views per 100 verdicts"),
+    "waiting": _("waiting"),
+    "wrong": _("wrong"),
+}
+
+_CLASSES = {
+    "under_1_h": _("under 1 h"),
+    "1_to_6_h": _("1 to 6 h"),
+    "6_to_24_h": _("6 to 24 h"),
+    "24_to_48_h": _("24 to 48 h"),
+    "over_48_h": _("over 48 h"),
+    "within_1_h": _("within 1 h"),
+    "1_to_2_h": _("1 to 2 h"),
+    "2_to_6_h": _("2 to 6 h"),
+    "later": _("later"),
+    "exact": _("the same file"),
+    "0_to_10": _("0 to 10 bits"),
+    "11_to_20": _("11 to 20 bits"),
+    "21_to_31": _("21 to 31 bits"),
+    "32_to_40": _("32 to 40 bits"),
+    "41_to_48": _("41 to 48 bits"),
+    "over_48": _("over 48 bits"),
+    "age": _("age"),
+    "stage": _("stage"),
+    "first": _("first verdict"),
+    "claim_to_verdict": _("claim to verdict"),
+    "opening_to_decision": _("opening to decision"),
+    "upload_to_decision": _("upload to decision"),
+    "undone_by_another": _("undone by another"),
+    "overturned_on_appeal": _("overturned on appeal"),
+    "second_person_disagreed": _("second disagreed"),
+}
+"""Of the figures: what is counted together, and which times and overturns are told apart."""
+
 _NAMES: dict[str, Words] = (
-    _STATES | _URGENCY | _VERDICTS | _EFFECTS | _REASONS | _KINDS | _ROLES | _FEEDBACK | _ACTIONS | _DETAILS
+    _STATES
+    | _URGENCY
+    | _VERDICTS
+    | _EFFECTS
+    | _REASONS
+    | _FAULTS
+    | _PURPOSES
+    | _KINDS
+    | _ROLES
+    | _FEEDBACK
+    | _ACTIONS
+    | _DETAILS
+    | _COLUMNS
+    | _CLASSES
 )
 
 
@@ -223,4 +330,8 @@ def name_of(code: str) -> str:
     """The words of a code; what is no code of ours, as a bank's or a person's name, stays as it is."""
     if code.startswith(_RETRO) and code != _RETRO:
         return joined(_("retro"), name_of(code.removeprefix(_RETRO)))
+    if cell := _CELL.fullmatch(code):
+        return _("part %(number)s of 9", number=cell[1])
+    if _MATCHED.fullmatch(code):
+        return _("matched region")
     return _NAMES.get(code, code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from worker.commands.output import age, printable
-from worker.operate.health import words
+from worker.operate.age import words
 from worker.review.serve import is_loopback
 
 

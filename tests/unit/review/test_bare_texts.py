@@ -14,9 +14,8 @@ from jinja2 import Environment, nodes
 PAGES = Path(__file__).parents[3] / "worker" / "review" / "pages"
 TEMPLATES = sorted((PAGES / "templates").glob("*.html"))
 SCRIPTS = sorted((PAGES / "static").glob("*.js"))
-REFUSING = sorted(
-    path for room in ("pages", "desk", "reveal", "people") for path in (PAGES.parent / room).glob("*.py")
-)
+ROOMS = ("pages", "desk", "reveal", "minors", "figures", "people", "../operate/alarms")
+TELLING = sorted(path for room in ROOMS for path in (PAGES.parent / room).glob("*.py"))
 
 HOW = """
 These texts are in no catalogue:
@@ -27,7 +26,7 @@ Write {{{{ _("Text") }}}}, with a value {{{{ _("Review %(id)s", id=line.id) }}}}
 (docs/how-to/translate.md)."""
 
 SPOKEN = {"aria-label", "title", "alt", "placeholder", "aria-description", "aria-roledescription"}
-NAMES = re.compile(r"\b(Hashwarden|UTC)\b|&\w+;")
+NAMES = re.compile(r"\b(Hashwarden|UTC|CSV)\b|&\w+;")
 LETTERS = re.compile(r"[^\W\d_]")
 TRANSLATED = re.compile(r"{%-?\s*trans\b.*?endtrans\s*-?%}", re.DOTALL)
 JINJA = re.compile(r"{{.*?}}|{%.*?%}|{#.*?#}", re.DOTALL)
@@ -129,18 +128,23 @@ def test_a_script_says_nothing_of_its_own(path: Path) -> None:
     assert not sentences, f"{path.name} gets its texts from data attributes of the page: {sentences}"
 
 
-@pytest.mark.parametrize("path", REFUSING, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_refusal_is_in_words_of_the_catalogue(path: Path) -> None:
+@pytest.mark.parametrize("path", TELLING, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_refusal_or_alarm_is_in_words_of_the_catalogue(path: Path) -> None:
     plain = [
         node.lineno
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id.endswith(("Error", "HTTPException"))
-        and node.func.id != "ValueError"
+        and (called := _called(node.func)).endswith(("Error", "HTTPException", "Alarm"))
+        and called != "ValueError"
         and any(map(_is_plain, [*node.args, *(more.value for more in node.keywords)]))
     ]
     assert not plain, f'{path.name}, lines {plain}: write _("There is no upload %(upload)s.", upload=7)'
+
+
+def _called(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
 
 
 def _is_plain(given: ast.expr) -> bool:

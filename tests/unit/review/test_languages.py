@@ -9,7 +9,7 @@ import pytest
 from config.errors import HashwardenError, SettingsError
 from config.words import _, joined, ngettext
 from tests.unit.review.pseudo import write_pseudo
-from worker.operate.health import words
+from worker.operate.age import words
 from worker.review.languages import ENGLISH, Languages, speak, spoken
 
 SLAVIC = r"""

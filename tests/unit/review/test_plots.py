@@ -81,7 +81,7 @@ def test_few_cases_are_grey_and_none_are_not_drawn() -> None:
     ]
     root = read(intervals(TOLD, rows))
     assert [each.get("class") for each in root.iter("circle")] == ["share", "share few"]
-    assert "stopncii: 90.0%, 80.0% to 95.0%" in [each.findtext("title") for each in root.iter("circle")]
+    assert "stopncii: 90 %, from 80 % to 95 %" in [each.findtext("title") for each in root.iter("circle")]
 
 
 @pytest.mark.parametrize(

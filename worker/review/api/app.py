@@ -17,6 +17,9 @@ from worker.review.api import problems
 from worker.review.api.appeals import AppealOperations
 from worker.review.api.audit import AuditOperations
 from worker.review.api.bearer import Bearers
+from worker.review.api.figures import FigureOperations
+from worker.review.api.me import MeOperations
+from worker.review.api.minors import MinorOperations
 from worker.review.api.openapi import describe
 from worker.review.api.people import PeopleOperations
 from worker.review.api.proposals import ProposalOperations
@@ -25,6 +28,8 @@ from worker.review.api.reveal import RevealOperations
 from worker.review.api.reviews import ReviewOperations
 from worker.review.api.uploads import UploadOperations
 from worker.review.desk.desk import Desk, Wake
+from worker.review.desk.minor_desk import MinorDesk
+from worker.review.figures.snapshot import Snapshots
 from worker.review.reveal.reveals import Reveals
 
 WHERE = "/api/v1"
@@ -37,6 +42,8 @@ def make_api(
     sessions: Sessions,
     pointer: Callable[[], Pointer],
     desk: Desk,
+    minors: MinorDesk,
+    snapshots: Snapshots,
     wake: Wake,
     reveals: Reveals | None,
 ) -> FastAPI:
@@ -52,11 +59,14 @@ def make_api(
     for operations in (
         ReviewOperations(settings.review, desk, reveals),
         RevealOperations(reveals),
+        MinorOperations(minors),
         AppealOperations(desk),
         UploadOperations(settings, sessions, pointer),
         ProposalOperations(settings, sessions, wake),
         PeopleOperations(settings.review, sessions),
+        MeOperations(settings.review, sessions),
         AuditOperations(sessions),
+        FigureOperations(snapshots),
     ):
         api.include_router(operations.router(), dependencies=[Depends(bearers.enter), Depends(known_query)])
     described = describe(api, WHERE)

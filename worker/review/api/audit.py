@@ -15,7 +15,9 @@ from worker.review import audit
 from worker.review.api.bearer import Caller, Needs
 from worker.review.api.values import LARGEST_ID, Cursor, Limit, NextCursor, Strict
 from worker.review.audit_verify import Head
+from worker.review.minors.restricted import restricted
 from worker.review.people.permissions import May
+from worker.store.audit_log import AuditEntry
 
 _Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -28,11 +30,14 @@ class HeadAnswer(Strict):
 
 
 class EntryAnswer(Strict):
-    """One entry, as it is hashed."""
+    """One entry as it is hashed, unless it is restricted."""
 
     seq: int
     at: datetime
     actor: str = Field(description="A pseudonym; `operator:` or `service:` and a name; or nobody.")
+    restricted: bool = Field(
+        description="It tells of a suspected minor, which the caller may not see: all that follows is empty."
+    )
     action: str
     subject_kind: str
     subject_id: str
@@ -83,14 +88,15 @@ class AuditOperations:
         )(self.export)
         return made
 
-    def entries(self, limit: Limit = 50, cursor: Cursor = None) -> AuditList:
-        """What was done, the newest first."""
+    def entries(self, caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> AuditList:
+        """What was done, the newest first. The export holds restricted entries like any other."""
         with self._sessions() as session:
-            found = [audit.as_written(entry) for entry in audit.newest(session, limit, before=cursor)]
+            found = audit.newest(session, limit, before=cursor)
+            hidden = set() if caller.may(May.SEE_MINORS) else restricted(session, found)
             head = audit.head_of(session)
         return AuditList(
-            entries=[EntryAnswer.model_validate(entry) for entry in found],
-            next_cursor=found[-1]["seq"] if len(found) == limit else None,
+            entries=[_entry(entry, hidden=entry.seq in hidden) for entry in found],
+            next_cursor=found[-1].seq if len(found) == limit else None,
             head=HeadAnswer(seq=head.seq, hash=head.hash),
         )
 
@@ -114,6 +120,14 @@ class AuditOperations:
     def _lines(self) -> Iterator[Any]:
         with self._sessions() as session:
             yield from audit.exported(session)
+
+
+def _entry(entry: AuditEntry, *, hidden: bool) -> EntryAnswer:
+    written = audit.as_written(entry)
+    if hidden:
+        told = {name: written[name] for name in ("seq", "at", "actor")}
+        written = dict.fromkeys(written, "") | {"details": {}} | told
+    return EntryAnswer(**written, restricted=hidden)
 
 
 class _Lines(StreamingResponse):

@@ -18,11 +18,15 @@ from worker.review.people.permissions import May
 
 VERSION = "1"
 
+ANY_TOKEN = "token"  # noqa: S105 (a word of the description)
+"""`x-needs` of what every token may."""
+
 _WORDS = """What the pages of the console do, for programs.
 
-Every operation needs a token of a person or a service; `x-needs` names the permission that its roles must have. What
-was not done is answered by a problem (RFC 9457) with a stable `code` and the next step. Times are UTC, ids are of this
-system alone. Nothing here names a hash, a bank entry or a case.
+Every operation needs a token of a person or a service; `x-needs` names the permission that its roles must have, and is
+`token` where any will do. What was not done is answered by a problem (RFC 9457) with a stable `code` and the next step.
+Times are UTC, ids are of this system alone. Nothing here names a hash, a bank entry or a case of a bank, but for the
+prepared report of a suspected minor, which has the SHA-256 of its files.
 """
 
 _ALWAYS = {
@@ -56,7 +60,8 @@ def describe(api: FastAPI, where: str) -> dict[str, Any]:
     for route in operations(api.routes):
         for method in route.methods or ():
             operation = document["paths"][route.path][method.lower()]
-            operation["x-needs"] = needed(route).value
+            what = needed(route)
+            operation["x-needs"] = what.value if what is not None else ANY_TOKEN
             _add_problems(operation["responses"], named="{" in route.path)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     return document
@@ -85,7 +90,7 @@ def operations(routes: Iterable[BaseRoute]) -> Iterator[APIRoute]:
             yield from operations(router.routes)
 
 
-def needed(route: APIRoute) -> May:
-    """What an operation asks for."""
-    (what,) = (each.dependency.what for each in route.dependencies if isinstance(each.dependency, Needs))
-    return what
+def needed(route: APIRoute) -> May | None:
+    """What an operation asks for; None: nothing but a token, as it is about the caller alone."""
+    asked = [each.dependency.what for each in route.dependencies if isinstance(each.dependency, Needs)]
+    return asked[0] if asked else None

@@ -29,6 +29,7 @@ from worker.review.faults import (
     TooManyTriesError,
     UnknownReasonError,
 )
+from worker.review.minors.cases import CaseError
 from worker.review.reveal.reveals import RevealError
 from worker.store.hunts import HuntError
 
@@ -100,6 +101,7 @@ STATUSES: dict[type[HashwardenError], int] = {
     ClaimError: 409,
     AppealError: 409,
     ProposalError: 409,
+    CaseError: 409,
     HuntError: 409,
     PeopleError: 409,
     DatabaseError: 503,

@@ -13,7 +13,7 @@ from config.database import Sessions
 from config.settings import Settings
 from worker.review.api.bearer import Caller, Needs
 from worker.review.api.values import LARGEST_ID, Number, Responses, Strict
-from worker.review.desk import proposals
+from worker.review.desk import proposals, rule_proposals
 from worker.review.desk.desk import Wake
 from worker.review.people.permissions import May
 from worker.store.proposals import ProposalKind
@@ -24,7 +24,7 @@ Subject = Annotated[int, Field(strict=True, ge=0, le=LARGEST_ID)]
 class ProposalRequest(Strict):
     """A bulk restore is proposed by deciding its review."""
 
-    kind: Literal["lift_demotion", "approve_hunt", "change_rules"]
+    kind: Literal[ProposalKind.LIFT_DEMOTION, ProposalKind.APPROVE_HUNT, ProposalKind.CHANGE_RULES]
     subject_id: Subject = Field(description="Of the demotion or the hunt; 0 for the rules.")
 
 
@@ -106,19 +106,18 @@ class ProposalOperations:
             )
 
     def _rules(self, session: Session) -> list[Proposable]:
-        changes = proposals.proposable_rules(session, self._settings)
+        changes = rule_proposals.proposable_rules(session, self._settings)
         about = "The files say other rules than those in force."
         kind = ProposalKind.CHANGE_RULES
         return [Proposable(kind=kind, subject_id=0, about=about, changes=list(changes))] if changes else []
 
     def propose(self, caller: Caller, request: ProposalRequest) -> ProposedAnswer:
         """Ask for a second person."""
-        kind = ProposalKind(request.kind)
         with self._sessions.begin() as session:
-            if kind is ProposalKind.CHANGE_RULES:
-                made = proposals.propose_rules_of(session, self._settings, actor=caller.pseudonym)
+            if request.kind is ProposalKind.CHANGE_RULES:
+                made = rule_proposals.propose_rules_of(session, self._settings, actor=caller.pseudonym)
             else:
-                made = proposals.propose(session, kind, request.subject_id, actor=caller.pseudonym)
+                made = proposals.propose(session, request.kind, request.subject_id, actor=caller.pseudonym)
             return ProposedAnswer(id=made.id)
 
     def approve(self, caller: Caller, proposal_id: Number) -> ApprovedAnswer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 
 from bank_sync.epoch import read_pointer
 from config.database import make_engine, make_sessions
@@ -11,6 +12,8 @@ from config.settings import Settings
 from worker.review.api.app import WHERE, make_api
 from worker.review.api.openapi import describe
 from worker.review.desk.desk import Desk
+from worker.review.desk.minor_desk import MinorDesk
+from worker.review.figures.snapshot import Snapshots
 
 
 def render() -> str:
@@ -20,7 +23,10 @@ def render() -> str:
     try:
         sessions = make_sessions(engine)
         desk = Desk(settings, sessions, list)
-        api = make_api(settings, sessions, lambda: read_pointer(settings.epochs_dir), desk, list, None)
+        minors = MinorDesk(settings, sessions, list)
+        snapshots = Snapshots(settings.deadlines, sessions, {})
+        pointer = partial(read_pointer, settings.epochs_dir)
+        api = make_api(settings, sessions, pointer, desk, minors, snapshots, list, None)
         return json.dumps(describe(api, WHERE), indent=1, ensure_ascii=False) + "\n"
     finally:
         engine.dispose()

@@ -16,6 +16,7 @@ from worker.media.rungs import Rung
 from worker.review.api.bearer import Caller, Needs
 from worker.review.api.values import Number, Responses, Stored, Strict
 from worker.review.people.permissions import May
+from worker.review.reveal.access import Purpose
 from worker.review.reveal.exposure import SHOWN_SECONDS
 from worker.review.reveal.reveals import RevealError, Reveals
 
@@ -36,6 +37,13 @@ class RevealRequest(Strict):
     region: Annotated[str, StringConstraints(max_length=40), Stored] = Field(
         "",
         description="With peek alone: cell-1 to cell-9, a ninth of the picture, or one of the review's `regions`.",
+    )
+    purpose: Purpose | None = Field(
+        None,
+        description=(
+            "Why the caller looks who has the review not in hand: advice (a colleague asked), quality (how it was "
+            "decided is looked at again), request (somebody concerned, a court or an authority asks), or incident."
+        ),
     )
 
 
@@ -79,7 +87,12 @@ class RevealOperations:
             responses={
                 **absent,
                 400: {"description": "There is no such rung, or no such region of this picture."},
-                403: {"description": "The roles do not allow it, or a minor may be shown."},
+                403: {
+                    "description": (
+                        "The roles do not allow it, a minor may be shown, or the review is not in hand: `detail` says "
+                        "whether it must be, or whether a purpose is enough. `reveal_needs` of the review tells before."
+                    )
+                },
             },
         )(self.ask)
         made.get(
@@ -107,7 +120,7 @@ class RevealOperations:
     def ask(self, caller: Caller, review_id: Number, request: RevealRequest) -> RevealAnswer:
         """Ask for the address of one look."""
         rung = Rung[request.rung.name]
-        address = self._shown().ask(caller, review_id, rung, request.region)
+        address = self._shown().ask(caller, review_id, rung, request.region, request.purpose)
         return RevealAnswer(address=address, seconds=SHOWN_SECONDS[rung])
 
     def picture(self, caller: Caller, address: _Token) -> Response:

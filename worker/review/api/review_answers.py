@@ -14,6 +14,7 @@ from worker.review.desk.claims import Claim
 from worker.review.desk.listing import ReviewLine, Urgency
 from worker.review.desk.look import Look
 from worker.review.desk.queue import Show
+from worker.review.reveal.access import Need
 from worker.review.reveal.reveals import Panel
 from worker.store.desk import Stage
 
@@ -146,6 +147,11 @@ class ReviewAnswer(Strict):
     opinions: list[Verdict] = Field(description="Two verdicts that differ, where a third person decides.")
     appeal: OpenAppeal | None
     pictures: bool = Field(description="A picture can be asked for; never of a suspected minor.")
+    reveal_needs: Need | None = Field(
+        description=(
+            "What a picture takes: nothing; a stated purpose; or a claim. null where there is no picture."
+        )
+    )
     regions: list[str] = Field(description="Regions of matches that can be peeked at, the nearest first.")
     decisions: list[Decision] = Field(description="The oldest first.")
     uploads: list[UploadAnswer] = Field(description="The newest 200 of this content.")
@@ -200,6 +206,7 @@ def review_of(look: Look, pseudonym: str, panel: Panel | None) -> ReviewAnswer:
         opinions=[Verdict(verdict) for verdict in look.opinions],
         appeal=OpenAppeal.model_validate(look.appeal) if look.appeal is not None else None,
         pictures=panel is not None and not panel.withheld,
+        reveal_needs=panel.needs if panel is not None and not panel.withheld else None,
         regions=list(panel.matched) if panel is not None and not panel.withheld else [],
         decisions=[Decision.model_validate(decision) for decision in detail.decisions],
         uploads=[UploadAnswer.model_validate(upload) for upload in detail.uploads],

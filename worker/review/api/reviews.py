@@ -96,6 +96,9 @@ class UndoRequest(Strict):
 class UndoAnswer(Strict):
     moved: int = Field(description="Uploads that changed state.")
     kept: int = Field(description="Uploads whose bytes are deleted, so that they stay as they are.")
+    proposal_id: int | None = Field(
+        description="Nothing is undone yet: it would serve more than 25 uploads again; somebody else has to approve it."
+    )
     repeated: bool = Field(description="This request had been taken before.")
 
 
@@ -122,7 +125,6 @@ class ReviewOperations:
         made.get("/counts", dependencies=sees)(self.counts)
         made.get("/reasons", dependencies=sees)(self.reasons)
         made.get("/reviews", dependencies=sees)(self.reviews)
-        made.get("/minors", dependencies=[Depends(Needs(May.SEE_MINORS))])(self.minors)
         made.post("/queue/next", dependencies=decides, responses=REFUSED)(self.next)
         made.get("/undoable", dependencies=decides)(self.undoable)
         one = "/reviews/{review_id}"
@@ -162,14 +164,7 @@ class ReviewOperations:
 
     def reviews(self, caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> ReviewList:
         """Reviews of every state, the newest first; suspected minors are not among them."""
-        return self._newest(caller, minors=False, limit=limit, cursor=cursor)
-
-    def minors(self, caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> ReviewList:
-        """What was decided as a suspected minor, the newest first."""
-        return self._newest(caller, minors=True, limit=limit, cursor=cursor)
-
-    def _newest(self, caller: Caller, *, minors: bool, limit: int, cursor: int | None) -> ReviewList:
-        found = self._desk.newest(minors=minors, limit=limit, before=cursor)
+        found = self._desk.newest(limit=limit, before=cursor)
         return ReviewList(
             reviews=[summary_of(line, caller.pseudonym) for line in found],
             next_cursor=found[-1].id if len(found) == limit else None,
@@ -239,4 +234,6 @@ class ReviewOperations:
     def undo(self, caller: Caller, review_id: Number, request: UndoRequest) -> UndoAnswer:
         """Take back what counts: one's own for ten minutes, a lead's right while the bytes are there."""
         done = self._desk.undo(caller, review_id, request_id=request.request_id, reason=request.reason)
-        return UndoAnswer(moved=len(done.moved), kept=done.kept, repeated=done.repeated)
+        return UndoAnswer(
+            moved=len(done.moved), kept=done.kept, proposal_id=done.proposal_id, repeated=done.repeated
+        )

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from worker.domain import State
-from worker.operate.health import AlarmCode
+from worker.operate.alarms.alarm import AlarmCode
 from worker.review.api.values import NextCursor, Strict
 
 

@@ -73,8 +73,11 @@ def take(sessions: Sessions, review_id: int, actor: str) -> Claim:
         if session.scalar(select(Review.id).where(Review.id == review_id, open_to(actor))) is None:
             if review.stage == Stage.ADJUDICATION:
                 raise ClaimError(
-                    f"Two persons disagree on review {review_id}: an adjudicator decides who took no part in it.",
-                    next_step="Take the next one of the queue.",
+                    _(
+                        "Two persons disagree on review %(review)s: an adjudicator decides who took no part in it.",
+                        review=review_id,
+                    ),
+                    next_step=_("Take the next one of the queue."),
                 )
             raise ClaimError(
                 _(

@@ -11,25 +11,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from config.database import Sessions
 from config.settings import Settings
+from config.words import _
 from worker.domain import Lane, State, Verdict
 from worker.review import audit
 from worker.review.desk import appeals, claims, proposals
+from worker.review.desk.checks import MAX_REQUEST_ID, ReviewError, SecondPersonError, check_text
 from worker.review.desk.claims import Claim
 from worker.review.desk.listing import ReviewLine, list_reviews, newest_reviews
 from worker.review.desk.look import Look, check_seen, look_at
 from worker.review.desk.queue import Counts, Part, Show, counts, not_a_minor, part_counts, queue
-from worker.review.desk.reviews import (
-    MAX_REQUEST_ID,
-    Decided,
-    ReviewError,
-    SecondPersonError,
-    check_text,
-    decide_review,
-)
+from worker.review.desk.reviews import Decided, decide_review
 from worker.review.desk.undo import Mine, Undone, undo, undoable
 from worker.review.faults import NotThereError, UnknownReasonError
 from worker.review.people.people import Visitor
@@ -111,12 +106,12 @@ class Desk:
         with self._sessions() as session:
             return part_counts(session, visitor.pseudonym)
 
-    def newest(self, *, minors: bool, limit: int, before: int | None = None) -> list[ReviewLine]:
-        """Reviews of every state, the newest first: those of suspected minors alone, or all others.
+    def newest(self, *, limit: int, before: int | None = None) -> list[ReviewLine]:
+        """Reviews of every state, the newest first, without suspected minors.
 
         `before` is the id under which the list begins.
         """
-        where = [~not_a_minor() if minors else not_a_minor()]
+        where = [not_a_minor()]
         if before is not None:
             where.append(Review.id < before)
         with self._sessions() as session:
@@ -178,7 +173,8 @@ class Desk:
         instead, and the claim ends. Raises NotThereError, UnknownReasonError, ReviewError, ClaimError, ProposalError.
         """
         check_text("request id", request_id, MAX_REQUEST_ID, needed=True)
-        proposal_id = self._proposed_before(visitor, review_id, verdict, request_id)
+        asked = Proposal.payload["verdict"].astext == verdict
+        proposal_id = self._proposed_before(visitor, review_id, request_id, asked)
         if proposal_id is not None:
             return Outcome(None, proposal_id, repeated=True)
         if not self._taken_before(visitor, review_id, verdict, request_id):
@@ -187,7 +183,7 @@ class Desk:
             raise claims.gone(review_id)
         if code and code not in self._settings.review.reasons:
             raise UnknownReasonError(
-                "The reason is not on the list.", next_step="Go back and choose another."
+                _("The reason is not on the list."), next_step=_("Go back and choose another.")
             )
         why = ": ".join(part for part in (code, reason) if part)
         try:
@@ -237,6 +233,10 @@ class Desk:
         What would serve more uploads again than a lead alone may is proposed instead. A suspected minor is overturned
         by two persons, on the page of its case.
         """
+        check_text("request id", request_id, MAX_REQUEST_ID, needed=True)
+        proposal_id = self._proposed_before(visitor, review_id, request_id, Proposal.payload.has_key("undo"))
+        if proposal_id is not None:
+            return Undone(None, repeated=True, proposal_id=proposal_id)
         try:
             undone = undo(
                 self._sessions,
@@ -250,7 +250,9 @@ class Desk:
             )
         except SecondPersonError:
             with self._sessions.begin() as session:
-                made = proposals.propose_undo(session, review_id, actor=visitor.pseudonym, reason=reason)
+                made = proposals.propose_undo(
+                    session, review_id, actor=visitor.pseudonym, request_id=request_id, reason=reason
+                )
                 return Undone(None, proposal_id=made.id)
         except ReviewError:
             self._check_seen(visitor, review_id)
@@ -281,8 +283,8 @@ class Desk:
             found = session.scalar(query.order_by(Upload.state_since.desc(), Upload.id.desc()).limit(1))
         if found is None:
             raise appeals.AppealError(
-                "No upload of this key was removed by a decision that can be appealed.",
-                next_step="Name the bucket, key and version as its webhook did.",
+                _("No upload of this key was removed by a decision that can be appealed."),
+                next_step=_("Name the bucket, key and version as its webhook did."),
             )
         return found
 
@@ -291,7 +293,10 @@ class Desk:
         with self._sessions() as session:
             found = session.get(Appeal, appeal_id)
         if found is None:
-            raise NotThereError(f"There is no appeal {appeal_id}.", next_step="Opening one tells its id.")
+            raise NotThereError(
+                _("There is no appeal %(appeal)s.", appeal=appeal_id),
+                next_step=_("Opening one tells its id."),
+            )
         return found
 
     def _taken_before(self, visitor: Visitor, review_id: int, verdict: Verdict, request_id: str) -> bool:
@@ -310,15 +315,15 @@ class Desk:
             return session.scalar(query) is not None
 
     def _proposed_before(
-        self, visitor: Visitor, review_id: int, verdict: Verdict, request_id: str
+        self, visitor: Visitor, review_id: int, request_id: str, asked: ColumnElement[bool]
     ) -> int | None:
-        """The proposal that this very request of this person has become."""
+        """The proposal that this very request of this person has become; `asked` is what it asked for."""
         query = select(Proposal.id).where(
             Proposal.kind == ProposalKind.BULK_RESTORE,
             Proposal.subject_id == review_id,
             Proposal.proposed_by == visitor.pseudonym,
             Proposal.payload["request_id"].astext == request_id,
-            Proposal.payload["verdict"].astext == verdict,
+            asked,
         )
         with self._sessions() as session:
             return session.scalar(query.order_by(Proposal.id.desc()).limit(1))

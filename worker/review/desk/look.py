@@ -12,12 +12,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from config.policy import PolicySettings
+from config.words import _
 from worker.domain import Verdict
 from worker.review.desk import appeals, claims
+from worker.review.desk.checks import uploads_in
 from worker.review.desk.claims import Claim
 from worker.review.desk.evidence import Copy, Evidence, copies, evidence
 from worker.review.desk.listing import ReviewDetail, review_detail
-from worker.review.desk.reviews import uploads_in
 from worker.review.desk.second import opinions_on
 from worker.review.desk.undo import may_undo
 from worker.review.faults import NotThereError
@@ -95,7 +96,9 @@ def check_seen(session: Session, visitor: Visitor, review_id: int) -> None:
     """What a person may not see they may not touch, and are not told that it is there: raises NotThereError."""
     verdict = session.scalar(select(Review.verdict).where(Review.id == review_id))
     if verdict is None or (verdict == Verdict.SUSPECTED_MINOR and not visitor.may(May.SEE_MINORS)):
-        raise NotThereError(f"There is no review {review_id}.", next_step="The queue lists what waits.")
+        raise NotThereError(
+            _("There is no review %(review)s.", review=review_id), next_step=_("The queue lists what waits.")
+        )
 
 
 def _without_names(detail: ReviewDetail) -> ReviewDetail:

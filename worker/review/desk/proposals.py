@@ -16,8 +16,6 @@ from sqlalchemy.orm import Session
 
 from config.errors import SettingsError
 from config.policy import PolicySettings
-from config.rules import Ruleset
-from config.settings import Settings
 from config.words import Words, _, joined, ngettext
 from worker.domain import Lane, Verdict
 from worker.review import audit, rules
@@ -34,6 +32,9 @@ LASTS = timedelta(days=3)
 BULK = 25
 """Uploads that one person may release, or serve again, at once."""
 EXPIRED = "expired"
+
+PROPOSED_BY_ID = (ProposalKind.LIFT_DEMOTION, ProposalKind.APPROVE_HUNT)
+"""What is proposed as such; the others are proposed by a decision, an undo, or on the page of a case."""
 
 Payload = str | int | list[int] | dict[str, Any]
 
@@ -97,13 +98,14 @@ def approve(
     *,
     actor: str,
     ledger_enabled: bool = True,
-    minors: bool = False,
+    case: int | None = None,
 ) -> tuple[tuple[int, Lane], ...]:
-    """Does what was proposed; the uploads that it moved. `minors`: suspected minors alone, and nothing else, are meant.
+    """Does what was proposed; the uploads that it moved. `case`: the overturn of this case alone, and nothing else, is
+    meant; without it never an overturn.
 
     Raises ProposalError, HuntError or ReviewError.
     """
-    proposal = _open(session, proposal_id, minors=minors)
+    proposal = _open(session, proposal_id, case)
     if proposal.proposed_by == actor:
         raise ProposalError(
             _("Who proposes can't approve it."), next_step=_("Somebody else has to approve it.")
@@ -150,12 +152,22 @@ def approve(
     return moved
 
 
-def propose_undo(session: Session, review_id: int, *, actor: str, reason: str = "") -> Proposal:
+def propose_undo(
+    session: Session, review_id: int, *, actor: str, request_id: str, reason: str = ""
+) -> Proposal:
     """Asks for a second person to take back what counts on a review. Raises ProposalError when nothing does."""
     review = session.get(Review, review_id)
     if review is None or review.decision_id is None:
-        raise ProposalError(f"Review {review_id} has no decision to undo.", next_step="Load the page again.")
-    payload: dict[str, Payload] = {"review": review_id, "undo": review.decision_id, "reason": reason}
+        raise ProposalError(
+            _("Review %(review)s has no decision to undo.", review=review_id),
+            next_step=_("Load the page again."),
+        )
+    payload: dict[str, Payload] = {
+        "review": review_id,
+        "undo": review.decision_id,
+        "reason": reason,
+        "request_id": request_id,
+    }
     return propose(session, ProposalKind.BULK_RESTORE, review_id, actor=actor, payload=payload)
 
 
@@ -165,39 +177,21 @@ def propose_overturn(session: Session, case_id: int, *, actor: str, reason: str)
     review = session.get(Review, row.review_id) if row is not None else None
     if row is None or review is None or review.decision_id is None or not reason.strip():
         raise ProposalError(
-            f"Case {case_id} is overturned with a reason, while it stands.",
-            next_step="Give a reason of one sentence.",
+            _("Case %(case)s is overturned with a reason, while it stands.", case=case_id),
+            next_step=_("Give a reason of one sentence."),
         )
     payload: dict[str, Payload] = {"review": row.review_id, "undo": review.decision_id, "reason": reason}
     return propose(session, ProposalKind.OVERTURN_MINOR, case_id, actor=actor, payload=payload)
 
 
-def propose_rules_of(session: Session, settings: Settings, *, actor: str) -> Proposal:
-    """As `propose_rules`, of the files with which this service started."""
-    return propose_rules(session, settings.unapproved or settings.rules, actor=actor, source="page")
-
-
-def propose_rules(session: Session, files: Ruleset, *, actor: str, source: str) -> Proposal:
-    """Asks for a second person to let the rules of the files count. Raises ProposalError.
-
-    `source`: page or terminal.
-    """
-    _expire(session)
-    return propose(
-        session,
-        ProposalKind.CHANGE_RULES,
-        0,
-        actor=actor,
-        payload={**rules.proposed(session, files), "source": source},
-    )
-
-
-def reject(session: Session, proposal_id: int, *, actor: str, only_own: bool, minors: bool = False) -> None:
+def reject(
+    session: Session, proposal_id: int, *, actor: str, only_own: bool, case: int | None = None
+) -> None:
     """Ends a proposal without an effect. `only_own`: the actor may take back what they proposed, and no more.
 
-    `minors` as for `approve`.
+    `case` as for `approve`.
     """
-    proposal = _open(session, proposal_id, minors=minors)
+    proposal = _open(session, proposal_id, case)
     if only_own and proposal.proposed_by != actor:
         raise ProposalError(_("This is somebody else's proposal."), next_step=_("Ask a lead to reject it."))
     proposal.rejected_by = actor
@@ -246,15 +240,6 @@ def proposable(session: Session) -> tuple[list[Demotion], list[hunts.RetroHunt]]
         [row for row in demotions if (ProposalKind.LIFT_DEMOTION, row.id) not in proposed],
         [row for row in stopped if (ProposalKind.APPROVE_HUNT, row.id) not in proposed],
     )
-
-
-def proposable_rules(session: Session, settings: Settings) -> tuple[str, ...]:
-    """What the files of this service would change, setting by setting, as far as nobody has proposed it yet."""
-    if settings.unapproved is None or any(
-        line.kind == ProposalKind.CHANGE_RULES for line in waiting(session)
-    ):
-        return ()
-    return tuple(change.words for change in rules.changes(session, settings.unapproved))
 
 
 def near_words(hunt: hunts.RetroHunt) -> str:
@@ -346,9 +331,9 @@ def _require_subject(session: Session, kind: ProposalKind, subject_id: int) -> N
         )
 
 
-def _open(session: Session, proposal_id: int, *, minors: bool) -> Proposal:
+def _open(session: Session, proposal_id: int, case: int | None) -> Proposal:
     proposal = session.get(Proposal, proposal_id, with_for_update=True)
-    if proposal is None or (proposal.kind == ProposalKind.OVERTURN_MINOR) is not minors:
+    if proposal is None or _case_of(proposal) != case:
         raise ProposalError(
             _("There is no proposal %(proposal)s.", proposal=proposal_id), next_step=_("Load the page again.")
         )
@@ -359,6 +344,10 @@ def _open(session: Session, proposal_id: int, *, minors: bool) -> Proposal:
             next_step=_("Propose it again if it is still needed."),
         )
     return proposal
+
+
+def _case_of(proposal: Proposal) -> int | None:
+    return proposal.subject_id if proposal.kind == ProposalKind.OVERTURN_MINOR else None
 
 
 def _expire(session: Session) -> None:

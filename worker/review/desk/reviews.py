@@ -8,46 +8,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from config.database import Sessions
-from config.errors import HashwardenError
 from config.policy import PolicySettings
 from config.words import _
 from worker.domain import Verdict
 from worker.review import audit
 from worker.review.desk import appeals, claims
+from worker.review.desk.checks import (
+    ReviewError,
+    Said,
+    SecondPersonError,
+    check_open,
+    check_right,
+    check_texts,
+    check_typed,
+    minors_two,
+    uploads_in,
+    used_before,
+)
 from worker.review.desk.enact import FEEDBACK, TARGET, Moved, enact
-from worker.review.desk.offers import open_to
 from worker.review.desk.second import RELEASES, needs_second, next_stage, opinions_on
 from worker.store import contents
 from worker.store.desk import ClaimRow, Opinion, Stage
-from worker.store.models import Content, DecisionRow, Review, Upload
+from worker.store.models import Content, DecisionRow, Review
 
 __all__ = ["FEEDBACK", "TARGET", "Decided", "ReviewError", "SecondPersonError", "decide_review", "uploads_in"]
-
-MAX_ACTOR, MAX_REQUEST_ID, MAX_REASON = 200, 200, 4000
-"""Characters of what a caller may write into a decision."""
-
-TYPED_OVER = 25
-"""Uploads over which a decision needs their number, typed: a slip of a key must not move hundreds."""
-
-
-class ReviewError(HashwardenError):
-    """A review that does not exist, or a decision that can't be taken."""
-
-    code: ClassVar[str] = "review"
-
-
-class SecondPersonError(ReviewError):
-    """The decision would release more uploads at once than one person may."""
-
-    code = "second_person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +56,6 @@ class Decided:
     kept: int = 0
     repeated: bool = False
     waits: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """Who says what, and by which right."""
-
-    verdict: Verdict
-    actor: str
-    request_id: str
-    reason: str
-    claim: UUID | None
-    force: bool
-    typed: int | None
-    most_released: int | None
 
 
 def decide_review(
@@ -108,14 +85,14 @@ def decide_review(
     decision, or a text is too long or holds control characters; ClaimError when the claim is gone; SecondPersonError,
     and decides nothing, where one person alone would release more than `most_released` uploads.
     """
-    said = _Said(verdict, actor, request_id, reason, claim, force, typed, most_released)
-    _check_texts(said)
+    said = Said(verdict, actor, request_id, reason, claim, force, typed, most_released)
+    check_texts(said)
     try:
         with sessions.begin() as session:
             return _decide(session, policy, review_id, also, said)
     except IntegrityError:
         # Two callers sent one request id for two contents at the same moment; the other one was first.
-        raise _used_before(request_id) from None
+        raise used_before(request_id) from None
 
 
 def decide_approved(
@@ -134,15 +111,9 @@ def decide_approved(
     Whoever has the reviews in hand loses them. Raises ReviewError as `decide_review`, and for reviews that were decided
     since.
     """
-    said = _Said(verdict, actor, request_id, reason, claim=None, force=True, typed=None, most_released=None)
-    _check_texts(said)
+    said = Said(verdict, actor, request_id, reason, claim=None, force=True, typed=None, most_released=None)
+    check_texts(said)
     return _decide(session, policy, review_id, also, said, approved=True)
-
-
-def _check_texts(said: _Said) -> None:
-    check_text("name", said.actor, MAX_ACTOR, needed=True)
-    check_text("request id", said.request_id, MAX_REQUEST_ID, needed=True)
-    check_text("reason", said.reason, MAX_REASON)
 
 
 def _decide(
@@ -150,7 +121,7 @@ def _decide(
     policy: PolicySettings,
     review_id: int,
     also: Sequence[int],
-    said: _Said,
+    said: Said,
     *,
     approved: bool = False,
 ) -> Decided:
@@ -168,15 +139,15 @@ def _decide(
     if repeated is not None:
         return repeated
     for each, _content in locked.values():
-        _check_right(session, each, said)
+        check_right(session, each, said)
     if approved:
-        _check_open([each for each, _content in locked.values()])
+        check_open([each for each, _content in locked.values()])
     elif said.verdict is not Verdict.SUSPECTED_MINOR:
         # Who came with a claim was told that it is gone, and no more.
         for each, _content in locked.values():
             if each.state == "decided" and each.verdict == Verdict.SUSPECTED_MINOR:
                 raise minors_two(each.id)
-        _check_typed(session, [each.id for _review, each in locked.values()], said.typed)
+        check_typed(session, [each.id for _review, each in locked.values()], said.typed)
     needs = [
         not approved
         and needs_second(session, policy.second_review, each, said.verdict, _standing(session, content))
@@ -231,59 +202,18 @@ def lock_reviews(session: Session, review_ids: Sequence[int]) -> dict[int, tuple
     return {review.id: (review, by_id[review.content_id]) for review in reviews}
 
 
-def _repeated(session: Session, review: Review, content: Content, said: _Said) -> Decided | None:
+def _repeated(session: Session, review: Review, content: Content, said: Said) -> Decided | None:
     earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == said.request_id))
     if earlier is not None:
         if earlier.content_id != content.id or earlier.verdict != said.verdict:
-            raise _used_before(said.request_id)
+            raise used_before(said.request_id)
         return Decided(earlier.id, said.verdict, repeated=True)
     opinion = session.scalar(select(Opinion).where(Opinion.request_id == said.request_id))
     if opinion is None:
         return None
     if opinion.review_id != review.id or opinion.verdict != said.verdict:
-        raise _used_before(said.request_id)
+        raise used_before(said.request_id)
     return Decided(opinion.decision_id, said.verdict, repeated=True, waits=review.stage)
-
-
-def _check_right(session: Session, review: Review, said: _Said) -> None:
-    """The claim by compare-and-swap; and that this person took no part in what is asked."""
-    row = session.get(ClaimRow, review.id)
-    if said.verdict is Verdict.SUSPECTED_MINOR:
-        return
-    if said.claim is not None:
-        if review.state != "open" or row is None or (row.token, row.actor) != (said.claim, said.actor):
-            raise claims.gone(review.id)
-    elif not said.force and review.state == "open":
-        held = claims.claim_of(session, review.id)
-        if held is not None and held.actor != said.actor:
-            raise ReviewError(
-                _(
-                    "Somebody has review %(review)s in hand for another %(seconds)s s.",
-                    review=review.id,
-                    seconds=round(held.left),
-                ),
-                next_step=_(
-                    "Wait until it is decided or handed back, or decide it with --force and a --reason."
-                ),
-            )
-    if review.state != "open" or review.stage == Stage.FIRST:
-        return
-    if session.scalar(select(Review.id).where(Review.id == review.id, open_to(said.actor))) is None:
-        raise ReviewError(
-            _("Review %(review)s needs another person than %(actor)s.", review=review.id, actor=said.actor),
-            next_step=_("Have an adjudicator decide it who took no part in it before.")
-            if review.stage == Stage.ADJUDICATION
-            else _("Have somebody decide it who took no part in it before."),
-        )
-
-
-def _check_open(reviews: Sequence[Review]) -> None:
-    for review in reviews:
-        if review.state != "open":
-            raise ReviewError(
-                _("Review %(review)s was decided since this was proposed.", review=review.id),
-                next_step=_("Reject the proposal."),
-            )
 
 
 def _released_before(session: Session, review: Review) -> bool:
@@ -293,7 +223,7 @@ def _released_before(session: Session, review: Review) -> bool:
     return any(opinion.verdict in RELEASES for opinion in opinions_on(session, review))
 
 
-def _write_down(session: Session, review_id: int, done: Decided, said: _Said, replaces: str) -> None:
+def _write_down(session: Session, review_id: int, done: Decided, said: Said, replaces: str) -> None:
     details: dict[str, audit.Detail] = {"verdict": said.verdict.value}
     if done.decision_id is None:
         details["waits_for"] = done.waits
@@ -308,25 +238,6 @@ def _write_down(session: Session, review_id: int, done: Decided, said: _Said, re
     audit.record(session, actor=said.actor, action=action, subject=("review", review_id), details=details)
 
 
-def _check_typed(session: Session, content_ids: Sequence[int], typed: int | None) -> None:
-    number = uploads_in(session, content_ids)
-    if number <= TYPED_OVER:
-        return
-    # What came since the person looked is not theirs to have counted; that is why there is a bound and no equality.
-    if typed is None or not number - TYPED_OVER <= typed <= number:
-        raise ReviewError(
-            _("This decides %(number)s uploads at once.", number=number),
-            next_step=_("Give their number, %(number)s, to show that you mean all of them.", number=number),
-        )
-
-
-def uploads_in(session: Session, content_ids: Sequence[int]) -> int:
-    """The blast radius of a decision: how many uploads these contents have."""
-    return session.scalars(
-        select(func.count()).select_from(Upload).where(Upload.content_id.in_(content_ids))
-    ).one()
-
-
 def _standing(session: Session, content: Content) -> str:
     decision = contents.standing_decision(session, content.id)
     return decision.verdict if decision is not None else ""
@@ -337,7 +248,7 @@ def _one(
     policy: PolicySettings,
     review: Review,
     content: Content,
-    said: _Said,
+    said: Said,
     *,
     needs: bool,
     lead: bool,
@@ -385,54 +296,9 @@ def _one(
     return Decided(done.decision.id, said.verdict, moved=done.moved, kept=done.kept)
 
 
-def _claimed_at(session: Session, review: Review, said: _Said) -> datetime | None:
+def _claimed_at(session: Session, review: Review, said: Said) -> datetime | None:
     """Since when this person has the review in hand by the claim that they decide by."""
     row = session.get(ClaimRow, review.id)
     if row is None or said.claim is None or (row.token, row.actor) != (said.claim, said.actor):
         return None
     return row.claimed_at
-
-
-def minors_two(review_id: int) -> ReviewError:
-    return ReviewError(
-        _(
-            "Review %(review)s is a suspected minor's: that is overturned by two persons of the role minor_safety.",
-            review=review_id,
-        ),
-        next_step=_(
-            "One of them proposes it on the page of its case, under /minors; another one approves it there."
-        ),
-    )
-
-
-_NAMED = {"name": _("name"), "request id": _("request id"), "reason": _("reason")}
-
-
-def check_text(name: str, value: str, longest: int, *, needed: bool = False) -> None:
-    """Raises ReviewError for a text that can't be kept with a decision."""
-    if needed and not value.strip():
-        raise ReviewError(
-            _("A decision needs a %(name)s.", name=_NAMED[name]), next_step=_("Give one and send it again.")
-        )
-    if len(value) > longest:
-        raise ReviewError(
-            _(
-                "The %(name)s of the decision has %(number)s characters; it may have %(most)s.",
-                name=_NAMED[name],
-                number=len(value),
-                most=longest,
-            ),
-            next_step=_("Shorten it and send it again."),
-        )
-    if any(not char.isprintable() and char not in "\r\n\t" for char in value):
-        raise ReviewError(
-            _("The %(name)s of the decision holds control characters.", name=_NAMED[name]),
-            next_step=_("Remove them and send it again."),
-        )
-
-
-def _used_before(request_id: str) -> ReviewError:
-    return ReviewError(
-        _("Request %(request)s has already decided something else.", request=request_id),
-        next_step=_("Send each new decision with a request id of its own."),
-    )

@@ -21,17 +21,17 @@ from worker.act import PURGING
 from worker.domain import PURGED, Access, Effect, Lane, State, Verdict
 from worker.review import audit
 from worker.review.desk import appeals, claims
-from worker.review.desk.enact import TARGET, Moved, matches_of, move, support_own_bank, uploads_of
-from worker.review.desk.reviews import (
+from worker.review.desk.checks import (
     MAX_ACTOR,
     MAX_REASON,
     MAX_REQUEST_ID,
     ReviewError,
     SecondPersonError,
     check_text,
-    lock_reviews,
     minors_two,
 )
+from worker.review.desk.enact import TARGET, Moved, matches_of, move, support_own_bank, uploads_of
+from worker.review.desk.reviews import lock_reviews
 from worker.review.desk.second import opinions_on
 from worker.review.minors import cases
 from worker.store import contents
@@ -110,8 +110,12 @@ def undo(
         undone = _undo(session, policy, review, content, actor, request_id, reason, lead)
         if not own and most_released is not None and undone.served > most_released:
             raise SecondPersonError(
-                f"This would serve {undone.served} uploads again; one person may do that for {most_released}.",
-                next_step="Somebody else has to approve it.",
+                _(
+                    "This would serve %(number)s uploads again; one person may do that for %(most)s.",
+                    number=undone.served,
+                    most=most_released,
+                ),
+                next_step=_("Somebody else has to approve it."),
             )
         return undone
 
@@ -135,7 +139,8 @@ def undo_approved(
     locked = lock_reviews(session, [review_id])
     if review_id not in locked or locked[review_id][0].decision_id != decision_id:
         raise ReviewError(
-            f"Review {review_id} was decided again since this was proposed.", next_step="Reject the proposal."
+            _("Review %(review)s was decided again since this was proposed.", review=review_id),
+            next_step=_("Reject the proposal."),
         )
     review, content = locked[review_id]
     closing = review.verdict == Verdict.SUSPECTED_MINOR

@@ -7,8 +7,15 @@ import io
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Begins of a text that a spreadsheet would take for a formula."""
+
+
+def file_name(figure: str, days: int) -> str:
+    """Under which a figure of so many days is saved."""
+    return f"hashwarden-{figure}-{int(days)}-days.csv"
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

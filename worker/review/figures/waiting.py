@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, case, exists, func, select
 
-from worker.operate.health import seconds_since
+from worker.operate.age import seconds_since
 from worker.review.figures.clocks import clock_of, time_given
 from worker.review.figures.period import Asked
 from worker.store.desk import ClaimRow, Stage

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from config.errors import HashwardenError
 from config.policy import PolicySettings
+from config.words import _, ngettext
 from worker.domain import Effect
 from worker.review import audit
+from worker.review.faults import NotThereError
+from worker.review.names import name_of
 from worker.store.minor_cases import CaseState, MinorCase, MinorFile
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 
@@ -26,7 +29,7 @@ MOST_DAYS = 3650
 
 
 class CaseError(HashwardenError):
-    """A case that does not exist, or can't be moved on as asked."""
+    """A case that can't be moved on as asked."""
 
     code: ClassVar[str] = "minor_case"
 
@@ -118,20 +121,24 @@ def close_case(session: Session, review_id: int, *, proposed_by: str, approved_b
 
 def mark_reported(
     session: Session, policy: PolicySettings, case_id: int, reference: str, *, actor: str
-) -> None:
+) -> datetime:
     """Writes down under which number an authority has it; from then on it is preserved anew for the whole time.
 
-    Raises CaseError for a case that is no longer open, and for a reference that is empty, too long or no line.
+    Until when it is preserved now. Raises NotThereError; CaseError for a case that is no longer open, and for a
+    reference that is empty, too long or no line.
     """
     reference = " ".join(reference.split())
     if not reference or len(reference) > MAX_REFERENCE or not reference.isprintable():
         raise CaseError(
-            f"The reference of a report has 1 to {MAX_REFERENCE} characters.",
-            next_step="Copy it from the authority's receipt.",
+            _("The reference of a report has 1 to %(most)s characters.", most=MAX_REFERENCE),
+            next_step=_("Copy it from the authority's receipt."),
         )
     row = _locked(session, case_id)
     if row.state != CaseState.OPEN:
-        raise CaseError(f"Case {case_id} is {row.state} already.", next_step="Load the page again.")
+        raise CaseError(
+            _("Case %(case)s is %(state)s already.", case=case_id, state=name_of(row.state)),
+            next_step=_("Load the page again."),
+        )
     row.state = CaseState.REPORTED
     row.reference = reference
     row.reported_by = actor
@@ -142,42 +149,53 @@ def mark_reported(
     session.flush()
     # The authority's number belongs to the case, not into a log that others read.
     _record(session, row, "minor_case_reported", actor)
+    return row.preserve_until
 
 
-def prolong(session: Session, case_id: int, days: int, *, actor: str) -> None:
-    """Preserves a case for so many days from now, as an authority may ask; the date only ever moves later.
+def prolong(session: Session, case_id: int, days: int, *, actor: str) -> datetime:
+    """Preserves a case until so many days from now, as an authority may ask; the date only ever moves later.
 
-    Raises CaseError when it would not, or is too far away.
+    Until when it is preserved now. Raises NotThereError; CaseError when it would not, or is too far away.
     """
     row = _locked(session, case_id)
     later = session.scalar(select(func.clock_timestamp() + timedelta(days=min(max(days, 0), MOST_DAYS))))
     if row.state == CaseState.CLOSED or later is None or days > MOST_DAYS or later <= row.preserve_until:
         raise CaseError(
-            f"Case {case_id} can't be preserved for {days} days from now: the date only moves later.",
-            next_step=f"Give a number of days after its date, {MOST_DAYS} at most.",
+            ngettext(
+                "Case %(case)s can't be preserved for %(num)s day from now: the date only moves later.",
+                "Case %(case)s can't be preserved for %(num)s days from now: the date only moves later.",
+                days,
+                case=case_id,
+            ),
+            next_step=_("Give a number of days after its date, %(most)s at most.", most=MOST_DAYS),
         )
     row.preserve_until = later
     session.flush()
     _record(session, row, "minor_case_prolonged", actor, days=days)
+    return row.preserve_until
 
 
-def listed(session: Session, *, limit: int) -> list[CaseLine]:
-    """Cases that wait for a report first, the oldest first; then the others, the newest first."""
-    rows = session.scalars(
-        select(MinorCase)
-        .order_by(
-            MinorCase.state != CaseState.OPEN,
-            case((MinorCase.state == CaseState.OPEN, MinorCase.id), else_=-MinorCase.id),
-        )
-        .limit(limit)
-    ).all()
-    return _lines(session, rows)
+def listed(session: Session, *, limit: int, behind: int | None = None) -> list[CaseLine]:
+    """Cases that wait for a report first, the oldest first; then the others, the newest first.
+
+    `behind` names the case behind which the list begins.
+    """
+    place = (
+        MinorCase.state != CaseState.OPEN,
+        case((MinorCase.state == CaseState.OPEN, MinorCase.id), else_=-MinorCase.id),
+    )
+    query = select(MinorCase).order_by(*place).limit(limit)
+    if behind is not None:
+        named = select(*place).where(MinorCase.id == behind).correlate(None).scalar_subquery()
+        query = query.where(tuple_(*place) > named)
+    return _lines(session, session.scalars(query).all())
 
 
-def detail(session: Session, case_id: int) -> CaseDetail | None:
+def detail(session: Session, case_id: int) -> CaseDetail:
+    """Raises NotThereError."""
     row = session.get(MinorCase, case_id)
     if row is None:
-        return None
+        raise _not_there(case_id)
     files = session.execute(
         select(MinorFile, Upload)
         .join(Upload, Upload.id == MinorFile.upload_id)
@@ -262,8 +280,14 @@ def _standing(session: Session, review_id: int) -> MinorCase | None:
 def _locked(session: Session, case_id: int) -> MinorCase:
     row = session.get(MinorCase, case_id, with_for_update=True)
     if row is None:
-        raise CaseError(f"There is no case {case_id}.", next_step="The page /minors lists them.")
+        raise _not_there(case_id)
     return row
+
+
+def _not_there(case_id: int) -> NotThereError:
+    return NotThereError(
+        _("There is no case %(case)s.", case=case_id), next_step=_("The page /minors lists them.")
+    )
 
 
 def _record(session: Session, row: MinorCase, action: str, actor: str, **details: audit.Detail) -> None:

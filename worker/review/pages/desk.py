@@ -21,12 +21,13 @@ from config.database import Sessions
 from config.settings import Settings
 from config.words import _
 from worker.domain import Verdict
-from worker.operate.health import Alarm, alarms
+from worker.operate.alarms.alarm import Alarm
+from worker.operate.health import alarms
 from worker.review.desk.appeals import AppealError
+from worker.review.desk.checks import TYPED_OVER, ReviewError
 from worker.review.desk.claims import ClaimError
 from worker.review.desk.desk import Desk, Leave
 from worker.review.desk.queue import Counts, Part, Show
-from worker.review.desk.reviews import TYPED_OVER, ReviewError
 from worker.review.faults import NotThereError, ProposalError, UnknownReasonError
 from worker.review.pages.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
 from worker.review.pages.kept import Kept
@@ -51,10 +52,10 @@ VERDICT_WORDS = {
 """In the order of their keys, 1 to 5."""
 
 PURPOSE_WORDS = {
-    Purpose.ADVICE: "a colleague asked for advice",
-    Purpose.QUALITY: "to look again at how it was decided",
-    Purpose.REQUEST: "somebody concerned, a court or an authority asks",
-    Purpose.INCIDENT: "a fault or a misuse is looked into",
+    Purpose.ADVICE: _("a colleague asked for advice"),
+    Purpose.QUALITY: _("to look again at how it was decided"),
+    Purpose.REQUEST: _("somebody concerned, a court or an authority asks"),
+    Purpose.INCIDENT: _("a fault or a misuse is looked into"),
 }
 
 Number = Annotated[int, InPath(ge=1, lt=2**63)]

@@ -92,6 +92,6 @@ def _told() -> Iterator[None]:
     try:
         yield
     except TooManyTriesError as error:
-        raise HTTPException(429, str(error)) from None
+        raise HTTPException(429, error.words) from None
     except (SignInError, PeopleError) as error:
-        raise HTTPException(409, str(error)) from None
+        raise HTTPException(409, error.words) from None

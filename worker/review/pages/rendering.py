@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from config.words import Words, _
 from worker.domain import State
-from worker.operate.health import words
+from worker.operate.age import words
 from worker.review.languages import spoken
 from worker.review.names import name_of
 

@@ -62,7 +62,7 @@ def change_password(sessions: Sessions, person_id: int, old: str, new: str, addr
             throttle.forgive(session, name, attempt)
             return
         refused(session, person)
-    raise SignInError("The old password is wrong.", next_step="Try again.")
+    raise SignInError(_("The old password is wrong."), next_step=_("Try again."))
 
 
 def make_link(session: Session, person: Person, minutes: float, *, actor: str) -> str:

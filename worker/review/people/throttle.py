@@ -65,8 +65,8 @@ def refuse_token(session: Session, address: str) -> None:
     tries = session.scalar(select(func.count()).where(SignInAttempt.address == source))
     if tries is not None and tries >= PER_ADDRESS:
         raise TooManyTriesError(
-            "Too many wrong tokens came from this address.",
-            next_step="Send a token that works, or try again in a quarter of an hour.",
+            _("Too many wrong tokens came from this address."),
+            next_step=_("Send a token that works, or try again in a quarter of an hour."),
         )
     session.add(SignInAttempt(name_digest=_digest(source), address=source))
 

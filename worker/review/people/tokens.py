@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
+from config.words import _
 from worker.review import audit
 from worker.review.faults import PeopleError
 from worker.review.people.sign_ins import token_hash
@@ -59,16 +60,21 @@ def add(
     """
     if person.disabled:
         raise PeopleError(
-            f"{person.pseudonym} is disabled.", next_step="`hashwarden people enable` lets them in again."
+            _("%(person)s is disabled.", person=person.pseudonym),
+            next_step=_("`hashwarden people enable` lets them in again."),
         )
     missing = sorted(set(roles) - set(person.roles))
     if missing or not roles:
         raise PeopleError(
-            f"{person.pseudonym} has not the role {missing[0]}." if missing else "A token needs a role.",
-            next_step=f"Give one or more of: {', '.join(person.roles)}.",
+            _("%(person)s has not the role %(role)s.", person=person.pseudonym, role=missing[0])
+            if missing
+            else _("A token needs a role."),
+            next_step=_("Give one or more of: %(roles)s.", roles=", ".join(person.roles)),
         )
     if not 1 <= days <= MOST_DAYS:
-        raise PeopleError(f"A token lasts 1 to {MOST_DAYS} days.", next_step="Give fewer and renew it.")
+        raise PeopleError(
+            _("A token lasts 1 to %(most)s days.", most=MOST_DAYS), next_step=_("Give fewer and renew it.")
+        )
     token = PREFIX + secrets.token_urlsafe(32)
     row = ApiToken(
         person_id=person.id,
@@ -151,8 +157,8 @@ def revoke(session: Session, token_id: int, *, actor: str) -> None:
     )
     if ended is None:
         raise PeopleError(
-            f"There is no token {token_id} that works.",
-            next_step="`hashwarden people token list` lists them.",
+            _("There is no token %(token)s that works.", token=token_id),
+            next_step=_("`hashwarden people token list` lists them."),
         )
     audit.record(session, actor=actor, action="token_revoked", subject=("token", token_id))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from worker.review.plots import say
 from worker.review.plots.canvas import Canvas, Told
 
 WIDTH, ROW = 560, 28
@@ -78,7 +79,7 @@ def intervals(told: Told, rows: Sequence[Interval]) -> Markup:
             canvas.rect(
                 f"span{few}", (across(row.low), middle - 4, across(row.high) - across(row.low), 8), round=4
             )
-            words = f"{row.label}: {row.share:.1%}, {row.low:.1%} to {row.high:.1%}"
+            words = f"{row.label}: {say.interval(row.share, row.low, row.high)}"
             canvas.dot(f"share{few}", (across(row.share), middle), _DOT, words)
         canvas.text(f"said{few}", (WIDTH - _SAID + 10, middle + 4), row.said)
     return canvas.markup()

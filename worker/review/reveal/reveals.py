@@ -48,10 +48,10 @@ _NEAR = 0.5
 
 
 _ASKED = {
-    Need.CLAIM: "A picture is shown to who has the review in hand.",
-    Need.PURPOSE: "A picture of a review that you have not in hand is shown for a stated reason.",
+    Need.CLAIM: _("A picture is shown to who has the review in hand."),
+    Need.PURPOSE: _("A picture of a review that you have not in hand is shown for a stated reason."),
 }
-_NEXT = {Need.CLAIM: "Take the review first.", Need.PURPOSE: "Choose why you look, and ask again."}
+_NEXT = {Need.CLAIM: _("Take the review first."), Need.PURPOSE: _("Choose why you look, and ask again.")}
 
 
 class RevealError(HashwardenError):
