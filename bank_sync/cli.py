@@ -6,7 +6,7 @@ Prints counts, names and times; never a hash, a case number or a key.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -33,6 +33,15 @@ from bank_sync.sync import SyncReport, compaction_of, publish_changes, replica_o
 from config.database import Sessions, database_errors, make_engine, make_sessions
 from config.errors import DatabaseError
 from config.settings import Settings, load_settings
+
+InForce = Callable[[Sessions, Settings], Settings]
+"""Gives the settings in force, which two persons may have had to agree on, for those of the files."""
+
+
+def _in_force(sessions: Sessions, files: Settings) -> Settings:
+    """By the function that stands in click's context: people and what they approved are no matter of this room."""
+    in_force: InForce = click.get_current_context().obj
+    return in_force(sessions, files)
 
 
 @contextmanager
@@ -64,8 +73,9 @@ def sync_command(names: tuple[str, ...], every: bool, as_json: bool) -> None:
     """
     if bool(names) == every:
         raise click.UsageError("Name the banks to sync, or give --all.")
-    settings = load_settings()
-    with _database(settings) as sessions, shown() as progress:
+    files = load_settings()
+    with _database(files) as sessions, shown() as progress:
+        settings = _in_force(sessions, files)
         run = sync_banks(sessions, settings, names or None, progress=progress)
     if as_json:
         click.echo(
@@ -93,9 +103,9 @@ def status_command(as_json: bool) -> None:
 
     Example: hashwarden bank status --json
     """
-    settings = load_settings()
-    with _database(settings) as sessions:
-        rows = bank_status(sessions, settings)
+    files = load_settings()
+    with _database(files) as sessions:
+        rows = bank_status(sessions, _in_force(sessions, files))
     if as_json:
         click.echo(json.dumps({"banks": rows}))
         return

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 EffectName = Literal["hold", "flag", "shadow"]
 ProfileName = Literal["plain", "standard", "thorough"]
+ExchangeName = Literal["stopncii", "file", "own"]
 
 MAX_RADIUS = 48
 """The widest radius the index answers exactly."""
@@ -158,6 +160,12 @@ class PolicySettings(_Group):
         description="Days that the bytes of a suspected minor are kept, from the decision and again from the report.",
     )
 
+    @field_validator("rules", "profiles", mode="before")
+    @classmethod
+    def _in_order(cls, names: object) -> object:
+        # A revision names the rules, in whatever order they are written down.
+        return _sorted(names)
+
     @model_validator(mode="after")
     def _serves_something(self) -> PolicySettings:
         if self.mode == "shadow" and self.publish == "after_scan":
@@ -182,10 +190,14 @@ class PolicySettings(_Group):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
+def _sorted(names: object) -> object:
+    return {name: _sorted(names[name]) for name in sorted(names)} if isinstance(names, dict) else names
+
+
 class BankSettings(_Group):
     """How one bank is reached. Fields that its exchange does not use stay empty."""
 
-    exchange: Literal["stopncii", "file", "own"] = Field(description="Wire: stopncii, file or own.")
+    exchange: ExchangeName = Field(description="Wire: stopncii, file or own.")
     enabled: bool = Field(True, description="A bank that is off is not synced and does not match.")
     base_url: str = Field(
         "https://api.stopncii.org/v1", description="stopncii: base address of the partner API."
@@ -198,6 +210,15 @@ class BankSettings(_Group):
     path: Path | None = Field(None, description="file: the file of `type value` lines.")
     send_feedback: bool = Field(True, description="Whether decisions are reported back to the bank.")
     deadline: str = Field("default", description="Profile of `deadlines.profiles` that its matches start.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_key(cls, address: str) -> str:
+        # It stands in proposals and in the approved rules, which people read.
+        parts = urlsplit(address)
+        if "@" in parts.netloc or parts.query:
+            raise ValueError("it holds a password or a query; keys have settings of their own")
+        return address
 
     @model_validator(mode="after")
     def _has_what_its_exchange_needs(self) -> BankSettings:

@@ -12,12 +12,13 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -28,9 +29,11 @@ from pydantic_settings import SettingsError as SourceError
 
 from config.deadlines import DeadlineSettings
 from config.errors import SettingsError
+from config.exposure import ExposureSettings
 from config.minors import MinorSettings
 from config.oidc import OidcSettings
 from config.policy import BankSettings, PolicySettings
+from config.rules import Ruleset
 
 CONFIG_FILE_VARIABLE = "HASHWARDEN_CONFIG"
 _PACKAGED = ("default.toml", "policy.toml", "deadlines.toml", "reasons.toml", "banks.toml")
@@ -215,39 +218,6 @@ class ReviewSettings(_Group):
         return self.url.rstrip("/") or f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
 
-class ExposureSettings(_Group):
-    """How much of sharp pictures (a region or the whole) one reviewer looks at."""
-
-    soft_looks_hour: int = Field(40, ge=1, description="Looks in an hour from which a break is offered.")
-    hard_looks_hour: int = Field(
-        80, ge=1, description="Looks in an hour that end sharp pictures for a while."
-    )
-    soft_seconds_hour: float = Field(
-        120, gt=0, description="Seconds of looking in an hour from which a break is offered."
-    )
-    hard_seconds_hour: float = Field(
-        300, gt=0, description="Seconds of looking in an hour that end sharp pictures for a while."
-    )
-    soft_seconds_week: float = Field(
-        3600, gt=0, description="Seconds of looking in seven days from which a break is offered."
-    )
-    hard_seconds_week: float = Field(
-        7200, gt=0, description="Seconds of looking in seven days that end them until it is less again."
-    )
-    cool_down: float = Field(
-        900,
-        gt=0,
-        description="Seconds without a look that make a break: after it the hour is counted from zero.",
-    )
-
-    @model_validator(mode="after")
-    def _soft_comes_first(self) -> Self:
-        for name in ("looks_hour", "seconds_hour", "seconds_week"):
-            if getattr(self, f"soft_{name}") > getattr(self, f"hard_{name}"):
-                raise ValueError(f"soft_{name} is over hard_{name}")
-        return self
-
-
 class AlarmSettings(_Group):
     bank_stale_after: float = Field(
         7200, gt=0, description="Seconds without a drained sync until a bank is stale."
@@ -297,14 +267,37 @@ class Settings(BaseSettings):
         default_factory=lambda: {"own": BankSettings(exchange="own")}, description="The banks by name."
     )
 
+    _unapproved: Ruleset | None = PrivateAttr(None)
+
     @model_validator(mode="after")
     def _banks_name_deadlines(self) -> Settings:
-        for name, bank in self.banks.items():
-            if bank.deadline not in self.deadlines.profiles:
-                raise ValueError(
-                    f"bank {name} names the deadline {bank.deadline!r}, which deadlines.profiles has not"
-                )
+        if fault := self._without_deadline(self.banks):
+            raise ValueError(fault)
         return self
+
+    def _without_deadline(self, banks: dict[str, BankSettings]) -> str:
+        for name, bank in banks.items():
+            if bank.deadline not in self.deadlines.profiles:
+                return f"bank {name} names the deadline {bank.deadline!r}, which deadlines.profiles has not"
+        return ""
+
+    @property
+    def rules(self) -> Ruleset:
+        return Ruleset.of(self.policy, self.banks)
+
+    @property
+    def unapproved(self) -> Ruleset | None:
+        """The rules of the files, where others are in force."""
+        return self._unapproved
+
+    def under(self, approved: Ruleset) -> Settings:
+        """These settings, of files, with the approved rules instead of their own. Raises SettingsError."""
+        banks = approved.banks_of(self.banks)
+        if fault := self._without_deadline(banks):
+            raise SettingsError(f"Of the approved rules, {fault}.", next_step="Put that profile back.")
+        made = self.model_copy(update={"policy": approved.policy, "banks": banks})
+        made._unapproved = self.rules
+        return made
 
     @property
     def revision(self) -> str:

@@ -10,8 +10,13 @@ import sys
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from config.database import Sessions
+    from config.settings import Settings
 
 INTERRUPTED = 130
 """What shells take for `ended by Ctrl-C`."""
@@ -55,6 +60,7 @@ COMMANDS = {
         "worker.commands.operate:coverage", "What was seen and scanned, and alarms.", _OPERATE
     ),
     "people": _Place("worker.commands.people:people", "Who may sign in, and who is.", _PEOPLE),
+    "rules": _Place("worker.commands.rules:rules", "What two persons agreed on that matches do.", _PEOPLE),
     "audit": _Place("worker.commands.audit:audit", "Verify and export the log of what was done.", _PEOPLE),
     "bank": _Place("bank_sync.cli:bank", "Sync, import and watch banks.", _BANKS),
     "index": _Place("bank_sync.cli:index", "Publish and roll back index epochs.", _BANKS),
@@ -120,9 +126,18 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool
         ctx.exit()
 
 
+def _in_force(sessions: Sessions, files: Settings) -> Settings:
+    """For the commands of `bank_sync`, which know nothing of people and what they approved."""
+    from worker.store.migrate import require_current
+    from worker.store.rulesets import settings_in_force
+
+    require_current(sessions.kw["bind"])
+    return settings_in_force(sessions, files)
+
+
 @click.command(
     cls=Root,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "obj": _in_force},
     epilog="Example: hashwarden hash --json holiday.jpg",
 )
 @click.option(

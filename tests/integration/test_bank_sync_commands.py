@@ -20,6 +20,7 @@ from bank_sync.sandbox.app import PracticeKeys, running
 from bank_sync.sandbox.client import PracticeClient
 from bank_sync.sync import UnknownBankError
 from config.errors import DatabaseError
+from worker.store.rulesets import settings_in_force
 
 HASHES = [("pdq", bytes([n + 0xA0]) * 32) for n in range(3)]
 Run = Callable[..., Result]
@@ -53,7 +54,7 @@ def run(database_url: str, practice: PracticeClient, tmp_path: Path, monkeypatch
         monkeypatch.setenv(f"HASHWARDEN_{name}", value)
 
     def call(group: str, *arguments: str) -> Result:
-        return CliRunner().invoke({"bank": bank, "index": index}[group], arguments)
+        return CliRunner().invoke({"bank": bank, "index": index}[group], arguments, obj=settings_in_force)
 
     return call
 

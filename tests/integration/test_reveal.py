@@ -17,7 +17,7 @@ from PIL import Image
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from config.settings import ExposureSettings
+from config.exposure import ExposureSettings
 from tests.integration.console import Console, form_fields, hidden
 from tests.unit.media.hostile.videos import film
 from worker.domain import Lane, State, Verdict

@@ -19,7 +19,7 @@ from config.settings import Settings
 from tests.integration.console import Console, form_fields, hidden
 from worker.domain import State
 from worker.media.sandbox import ZygoteSandbox
-from worker.review import audit
+from worker.review import audit, rules
 from worker.review.people import people
 from worker.review.reveal.reveals import Reveals
 from worker.store.minor_cases import MinorCase
@@ -139,13 +139,23 @@ def test_the_whole_console_works_with_the_role_alone(
     assert maria.post("/proposals", data=fields | {"token": token}).status_code == 303
     press(lea, "/proposals", "/proposals/1/approve")
 
+    # The rules: another start of the pages, and a change by two.
+    with rig.sessions.begin() as session:
+        people.add(session, "Lou", {Role.LEAD}, actor="test")
+    with restricted.begin() as session:
+        rules.begin(session, rig.settings.model_copy(update={"banks": {}}), service="review-app")
+    assert maria.post(
+        "/proposals", data={"kind": "change_rules", "subject_id": "0", "token": token}
+    ).is_redirect
+    press(lea, "/proposals", "/proposals/2/approve")
+
     # A suspected minor, from the verdict to the overturn.
     press(maria, f"/reviews/{second}", f"/reviews/{second}", verdict="suspected_minor")
     assert minas.get("/minors/1/report").status_code == 200
     press(minas, "/minors/1", "/minors/1/prolong", days="500")
     press(minas, "/minors/1", "/minors/1/reported", reference="CT-1")
     press(minas, "/minors/1", "/minors/1/overturn", reason="no minor")
-    press(monas, "/minors/1", "/minors/1/overturn/2/approve")
+    press(monas, "/minors/1", "/minors/1/overturn/3/approve")
     with restricted() as session:
         assert session.scalars(select(MinorCase.closed_by)).one() == mina
 
@@ -181,6 +191,9 @@ KEPT = (
     "DELETE FROM contents",
     "UPDATE decisions SET actor = ''",
     "DELETE FROM people",
+    "UPDATE rulesets SET approved_by = ''",
+    "DELETE FROM rulesets",
+    "TRUNCATE rulesets",
     "ALTER TABLE minor_cases DISABLE TRIGGER kept",
     "DROP TRIGGER kept ON minor_files",
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from worker.commands.connect import database
+from worker.commands.connect import files_and_database
 from worker.commands.output import json_option, print_json
 from worker.commands.review import login
 
@@ -42,7 +42,7 @@ def verify(heads: tuple[str, ...], as_json: bool) -> None:
         noted = [parse_head(text) for text in heads]
     except ValueError as error:
         raise click.UsageError(f"{error}.") from None
-    with database() as (_, sessions), sessions() as session:
+    with files_and_database() as (_, sessions), sessions() as session:
         head, fault = verify_log(session, noted)
     if as_json:
         found = None if fault is None else {"seq": fault.seq, "why": fault.why}
@@ -66,7 +66,7 @@ def export(file: Path, as_json: bool) -> None:
     from worker.review import audit as log
     from worker.review.people import people
 
-    with database() as (_, sessions):
+    with files_and_database() as (_, sessions):
         with sessions.begin() as session:
             log.record(session, actor=people.operator(session, login()), action="export")
         try:

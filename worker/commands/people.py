@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.commands.connect import database
+from worker.commands.connect import files_and_database
 from worker.commands.output import add_row, console, json_option, print_json, table
 from worker.commands.review import login
 from worker.commands.tokens import token
@@ -45,7 +45,7 @@ def add(name: str, roles: tuple[str, ...], as_json: bool) -> None:
     from worker.review.people import people as known
     from worker.store.people import Role
 
-    with database() as (_, sessions), sessions.begin() as session:
+    with files_and_database() as (_, sessions), sessions.begin() as session:
         person = known.add(session, name, {Role(role) for role in roles}, actor=_operator(session))
         facts = _facts(person)
     if as_json:
@@ -62,7 +62,7 @@ def list_command(as_json: bool) -> None:
     """List all people. This is the one place, beside the admins' page, that tells whose a pseudonym is."""
     from worker.review.people import people as known
 
-    with database() as (_, sessions), sessions() as session:
+    with files_and_database() as (_, sessions), sessions() as session:
         found = [_facts(person) for person in known.listed(session)]
     if as_json:
         for facts in found:
@@ -154,7 +154,7 @@ def link(name: str, minutes: int, as_json: bool) -> None:
     from worker.review.people import entrance
     from worker.review.people import people as known
 
-    with database() as (settings, sessions), sessions.begin() as session:
+    with files_and_database() as (settings, sessions), sessions.begin() as session:
         person = known.get(session, name)
         token = entrance.make_link(session, person, minutes, actor=_operator(session))
     address = f"{settings.review.address}/sign-in/link/{token}"
@@ -172,7 +172,7 @@ def sessions(as_json: bool) -> None:
 
     from worker.review.people import sign_ins
 
-    with database() as (settings, opened), opened() as session:
+    with files_and_database() as (settings, opened), opened() as session:
         lines = sign_ins.listed(session, settings.review)
     if as_json:
         for line in lines:
@@ -198,7 +198,7 @@ def revoke(session_id: int | None, name: str) -> None:
 
     if (session_id is None) == (not name):
         raise click.UsageError("Give a session's number, or --all and a person's name.")
-    with database() as (_, opened), opened.begin() as session:
+    with files_and_database() as (_, opened), opened.begin() as session:
         if session_id is not None:
             known.revoke(session, session_id, actor=_operator(session))
             ended = 1
@@ -211,7 +211,7 @@ def _change(name: str, change: Callable[[Session, Person, str], None]) -> str:
     """Changes one person in a transaction of its own; their pseudonym."""
     from worker.review.people import people as known
 
-    with database() as (_, sessions), sessions.begin() as session:
+    with files_and_database() as (_, sessions), sessions.begin() as session:
         person = known.get(session, name)
         change(session, person, _operator(session))
         return person.pseudonym

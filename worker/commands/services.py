@@ -188,7 +188,7 @@ def own_command(*arguments: str) -> list[str]:
 
 
 def _checked(service: str) -> Settings:
-    """Settings with logs set up. With which ones a service started stands in the audit log.
+    """The settings in force, with logs set up. With which ones a service started stands in the audit log.
 
     The service ends here with one sentence when it could not work at all: raises SettingsError or DatabaseError.
     A broker that is away is no reason: services go on without it.
@@ -197,22 +197,24 @@ def _checked(service: str) -> Settings:
     from config.logs import configure_logs
     from config.settings import load_settings
     from worker.operate.broker import open_broker
-    from worker.review import audit
+    from worker.review import audit, rules
     from worker.store.migrate import require_current
 
-    settings = load_settings()
-    configure_logs(settings.logs)
-    open_broker(settings.broker).close()
-    engine = make_engine(settings.database)
+    files = load_settings()
+    configure_logs(files.logs)
+    open_broker(files.broker).close()
+    engine = make_engine(files.database)
     try:
         require_current(engine)
         with make_sessions(engine).begin() as session:
+            settings = rules.begin(session, files, service=service)
             audit.record(
                 session,
                 actor=f"service:{service}",
                 action="service_started",
                 details={
                     "settings": settings.revision,
+                    "rules": settings.rules.revision,
                     "policy": settings.policy.revision,
                     "mode": settings.policy.mode,
                     "version": version("hashwarden"),

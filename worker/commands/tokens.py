@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from worker.commands.connect import database
+from worker.commands.connect import files_and_database
 from worker.commands.output import add_row, console, json_option, print_json, table
 from worker.commands.review import login
 
@@ -34,7 +34,7 @@ def add(name: str, roles: tuple[str, ...], days: int, as_json: bool) -> None:
     unknown = sorted(set(roles) - set(Role))
     if unknown:
         raise click.BadParameter(f"{unknown[0]} is none of {', '.join(Role)}.", param_hint="--role")
-    with database() as (_, sessions), sessions.begin() as session:
+    with files_and_database() as (_, sessions), sessions.begin() as session:
         person = people.get(session, name)
         actor = people.operator(session, login())
         made, row = tokens.add(session, person, {Role(role) for role in roles}, days, actor=actor)
@@ -51,7 +51,7 @@ def list_command(as_json: bool) -> None:
     """List the tokens that work. None of them is shown."""
     from worker.review.people import tokens
 
-    with database() as (_, sessions), sessions() as session:
+    with files_and_database() as (_, sessions), sessions() as session:
         lines = tokens.listed(session)
     if as_json:
         for line in lines:
@@ -74,6 +74,6 @@ def revoke(token_id: int) -> None:
     """End a token, by its number in the list, at once."""
     from worker.review.people import people, tokens
 
-    with database() as (_, sessions), sessions.begin() as session:
+    with files_and_database() as (_, sessions), sessions.begin() as session:
         tokens.revoke(session, token_id, actor=people.operator(session, login()))
     click.echo(f"Token {token_id} works no more.")

@@ -22,8 +22,8 @@ from bank_sync.epoch import read_pointer
 from bank_sync.exchanges.files import read_signals
 from bank_sync.opened import load_epoch
 from bank_sync.sync import replica_of
-from config.database import database_errors, make_engine
-from config.errors import HashwardenError
+from config.database import database_errors, make_engine, make_sessions
+from config.errors import DatabaseError, HashwardenError
 from config.policy import BankSettings
 from config.settings import Settings
 from worker.media.isolation import Wall
@@ -36,6 +36,7 @@ from worker.storage.s3 import S3Store
 from worker.store.adjudication import active
 from worker.store.migrate import require_current
 from worker.store.people import Person
+from worker.store.rulesets import settings_in_force
 
 POSTGRES_VERSION = 140000
 """Least server_version_num: PostgreSQL 14."""
@@ -62,6 +63,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from _guarded("quarantine", lambda: quarantine_checks(store, settings))
     yield from _guarded("events", lambda: event_checks(settings))
     yield from _guarded("index", lambda: _index(settings))
+    yield from _guarded("rules", lambda: _rules(settings))
     for name, bank in settings.banks.items():
         yield from _guarded(f"bank {name}", partial(_bank, name, bank))
     yield from _guarded("sandbox", _sandbox)
@@ -271,6 +273,27 @@ def _webhook(settings: Settings) -> Iterator[Check]:
                 "webhook.secret is not 24 to 64 bytes in base64.",
                 "Make one with `openssl rand -base64 32` and put whsec_ before it.",
             )
+
+
+def _rules(settings: Settings) -> Iterator[Check]:
+    engine = make_engine(settings.database)
+    try:
+        found = settings_in_force(make_sessions(engine), settings)
+    except (SQLAlchemyError, DatabaseError):
+        # The database's own checks say what is wrong.
+        return
+    finally:
+        engine.dispose()
+    if found.unapproved is None:
+        yield Check("rules", "approved", Status.OK, f"revision {found.rules.revision}")
+    else:
+        yield Check(
+            "rules",
+            "approved",
+            Status.WARN,
+            f"The files say others ({found.unapproved.revision}); {found.rules.revision} stays in force.",
+            "`hashwarden rules diff` lists what differs; `hashwarden rules propose` asks for a second person.",
+        )
 
 
 def _pages(settings: Settings) -> Iterator[Check]:

@@ -14,7 +14,7 @@ from config.settings import Settings
 from worker.domain import State
 from worker.events.arrivals import NEW
 from worker.operate.age import seconds_since
-from worker.operate.alarms import banks, desk, index, messages, work
+from worker.operate.alarms import banks, desk, index, messages, rules, work
 from worker.operate.alarms.alarm import Alarm
 from worker.operate.alarms.index import PointerReader
 from worker.store.models import History, Upload
@@ -92,6 +92,7 @@ def alarms(session: Session, settings: Settings, pointer: PointerReader) -> list
         *work.pending(session, settings),
         *desk.overdue(session),
         *desk.duties(session),
+        *rules.rules(session, settings),
         *banks.banks(session, settings),
         *banks.floods(session),
         *banks.hunts(session, settings),

@@ -19,6 +19,7 @@ class ProposalKind(StrEnum):
     APPROVE_HUNT = "approve_hunt"
     BULK_RESTORE = "bulk_restore"
     OVERTURN_MINOR = "overturn_minor"
+    CHANGE_RULES = "change_rules"
 
 
 class Proposal(Base):
@@ -40,7 +41,7 @@ class Proposal(Base):
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     kind: Mapped[ProposalKind] = mapped_column(Text)
     subject_id: Mapped[int] = mapped_column(BigInteger)
-    """Of the demotion, the hunt or the review."""
+    """Of the demotion, the hunt, the review or the case; 0 for the rules, of which there are one."""
     payload: Mapped[dict[str, Any]] = mapped_column(JSONB)
     proposed_by: Mapped[str] = mapped_column(Text)
     proposed_at: Mapped[datetime] = mapped_column(Timestamp, server_default=func.clock_timestamp())

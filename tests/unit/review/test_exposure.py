@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from config.errors import SettingsError
-from config.settings import ExposureSettings, load_settings
+from config.exposure import ExposureSettings
+from config.settings import load_settings
 from worker.review.reveal.exposure import Look, judge
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

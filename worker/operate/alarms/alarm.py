@@ -25,6 +25,7 @@ class AlarmCode(StrEnum):
     REVIEW_OVERDUE = "review_overdue"
     NO_ADJUDICATOR = "no_adjudicator"
     NOT_PRESERVED = "not_preserved"
+    RULES_UNAPPROVED = "rules_unapproved"
 
 
 @dataclass(frozen=True, slots=True)

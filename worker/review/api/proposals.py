@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from config.database import Sessions
 from config.settings import Settings
 from worker.review.api.bearer import Caller, Needs
-from worker.review.api.values import Id, Number, Responses, Strict
-from worker.review.desk import proposals
+from worker.review.api.values import LARGEST_ID, Number, Responses, Strict
+from worker.review.desk import proposals, rule_proposals
 from worker.review.desk.desk import Wake
 from worker.review.people.permissions import May
 from worker.store.proposals import ProposalKind
+
+Subject = Annotated[int, Field(strict=True, ge=0, le=LARGEST_ID)]
 
 
 class ProposalRequest(Strict):
     """A bulk restore is proposed by deciding its review."""
 
-    kind: Literal[ProposalKind.LIFT_DEMOTION, ProposalKind.APPROVE_HUNT]
-    subject_id: Id = Field(description="Of the demotion or the hunt.")
+    kind: Literal[ProposalKind.LIFT_DEMOTION, ProposalKind.APPROVE_HUNT, ProposalKind.CHANGE_RULES]
+    subject_id: Subject = Field(description="Of the demotion or the hunt; 0 for the rules.")
 
 
 class ProposalAnswer(Strict):
     id: int
     kind: ProposalKind
-    subject_id: int = Field(description="Of the demotion, the hunt or the review.")
+    subject_id: int = Field(description="Of the demotion, the hunt or the review; 0 for the rules.")
     about: str = Field(description="What it would do, in words.")
     proposed_by: str = Field(description="A pseudonym.")
     proposed_at: datetime
     expires_at: datetime
+    changes: list[str] = Field(description="Of a change of the rules: setting by setting, old and new.")
 
 
 class Proposable(Strict):
@@ -41,6 +45,7 @@ class Proposable(Strict):
     kind: ProposalKind
     subject_id: int
     about: str
+    changes: list[str] = Field(default=[], description="As of a proposal.")
 
 
 class ProposalList(Strict):
@@ -96,13 +101,23 @@ class ProposalOperations:
                         kind=ProposalKind.APPROVE_HUNT, subject_id=row.id, about=proposals.near_words(row)
                     )
                     for row in hunts
-                ],
+                ]
+                + self._rules(session),
             )
+
+    def _rules(self, session: Session) -> list[Proposable]:
+        changes = rule_proposals.proposable_rules(session, self._settings)
+        about = "The files say other rules than those in force."
+        kind = ProposalKind.CHANGE_RULES
+        return [Proposable(kind=kind, subject_id=0, about=about, changes=list(changes))] if changes else []
 
     def propose(self, caller: Caller, request: ProposalRequest) -> ProposedAnswer:
         """Ask for a second person."""
         with self._sessions.begin() as session:
-            made = proposals.propose(session, request.kind, request.subject_id, actor=caller.pseudonym)
+            if request.kind is ProposalKind.CHANGE_RULES:
+                made = rule_proposals.propose_rules_of(session, self._settings, actor=caller.pseudonym)
+            else:
+                made = proposals.propose(session, request.kind, request.subject_id, actor=caller.pseudonym)
             return ProposedAnswer(id=made.id)
 
     def approve(self, caller: Caller, proposal_id: Number) -> ApprovedAnswer:

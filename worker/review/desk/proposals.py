@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import and_, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from config.errors import SettingsError
 from config.policy import PolicySettings
 from config.words import Words, _, joined, ngettext
 from worker.domain import Lane, Verdict
-from worker.review import audit
+from worker.review import audit, rules
 from worker.review.desk.reviews import ReviewError, decide_approved
 from worker.review.desk.undo import undo_approved
 from worker.review.faults import ProposalError
@@ -36,19 +38,20 @@ _REQUEST = "proposal:"
 PROPOSED_BY_ID = (ProposalKind.LIFT_DEMOTION, ProposalKind.APPROVE_HUNT)
 """What is proposed as such; the others are proposed by a decision, an undo, or on the page of a case."""
 
-Payload = str | int | list[int]
+Payload = str | int | list[int] | dict[str, Any]
 
 _SUBJECTS = {
     ProposalKind.LIFT_DEMOTION: "demotion",
     ProposalKind.APPROVE_HUNT: "hunt",
     ProposalKind.BULK_RESTORE: "review",
     ProposalKind.OVERTURN_MINOR: "minor_case",
+    ProposalKind.CHANGE_RULES: "ruleset",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ProposalLine:
-    """One proposal that waits; `about` says in words what it would do."""
+    """One proposal that waits; `about` says in words what it would do, `changes` setting by setting."""
 
     id: int
     kind: str
@@ -57,6 +60,7 @@ class ProposalLine:
     proposed_by: str
     proposed_at: datetime
     expires_at: datetime
+    changes: tuple[str, ...] = ()
 
 
 def check_request_id(request_id: str) -> None:
@@ -130,6 +134,8 @@ def approve(
             )
     elif proposal.kind == ProposalKind.APPROVE_HUNT:
         hunts.approve(session, proposal.subject_id, actor=by, ledger_enabled=ledger_enabled)
+    elif proposal.kind == ProposalKind.CHANGE_RULES:
+        rules.approve(session, proposal, actor=actor)
     elif "undo" in proposal.payload:
         moved = undo_approved(
             session,
@@ -230,6 +236,7 @@ def waiting(session: Session, *, case: int | None = None) -> list[ProposalLine]:
             row.proposed_by,
             row.proposed_at,
             row.expires_at,
+            _changes(session, row),
         )
         for row in rows
     ]
@@ -273,6 +280,10 @@ def _about(session: Session, proposal: Proposal) -> str:
         return _("Let a hunt in the past act: %(near)s", near=near_words(hunt) if hunt else _("it is gone"))
     if proposal.kind == ProposalKind.OVERTURN_MINOR:
         return _("Overturn it: close the case and open the review again")
+    if proposal.kind == ProposalKind.CHANGE_RULES:
+        if proposal.payload["source"] == "terminal":
+            return _("Change the rules: services take them when they start. Proposed at the terminal")
+        return _("Change the rules: services take them when they start")
     payload = proposal.payload
     uploads = session.scalar(
         select(func.count())
@@ -288,6 +299,16 @@ def _about(session: Session, proposal: Proposal) -> str:
     )
 
 
+def _changes(session: Session, proposal: Proposal) -> tuple[str, ...]:
+    if proposal.kind != ProposalKind.CHANGE_RULES:
+        return ()
+    try:
+        return tuple(change.words for change in rules.proposed_changes(session, proposal))
+    except SettingsError as error:
+        # Of another version; it can still be rejected.
+        return (error.words,)
+
+
 def _subject(kind: ProposalKind, subject_id: int) -> Words:
     if kind == ProposalKind.LIFT_DEMOTION:
         return _("demotion %(id)s", id=subject_id)
@@ -295,6 +316,8 @@ def _subject(kind: ProposalKind, subject_id: int) -> Words:
         return _("hunt %(id)s", id=subject_id)
     if kind == ProposalKind.OVERTURN_MINOR:
         return _("case %(id)s", id=subject_id)
+    if kind == ProposalKind.CHANGE_RULES:
+        return _("a change of the rules")
     return _("review %(id)s", id=subject_id)
 
 
@@ -308,6 +331,8 @@ def _require_subject(session: Session, kind: ProposalKind, subject_id: int) -> N
     elif kind == ProposalKind.OVERTURN_MINOR:
         row = session.get(MinorCase, subject_id)
         there = row is not None and row.state != CaseState.CLOSED
+    elif kind == ProposalKind.CHANGE_RULES:
+        there = True
     else:
         there = session.get(Review, subject_id) is not None
     if not there:
@@ -359,6 +384,7 @@ def _record(session: Session, proposal: Proposal, action: str, actor: str, **det
             "kind": str(proposal.kind),
             _SUBJECTS[ProposalKind(proposal.kind)]: proposal.subject_id,
             "proposed_by": proposal.proposed_by,
+            **({"source": proposal.payload["source"]} if "source" in proposal.payload else {}),
             **details,
         },
     )

@@ -16,7 +16,7 @@ from config.settings import Settings
 from config.words import _
 from worker.domain import Lane
 from worker.review import audit
-from worker.review.desk import proposals
+from worker.review.desk import proposals, rule_proposals
 from worker.review.minors.restricted import restricted
 from worker.review.pages.doors import Asks, Doors, of_visitor
 from worker.review.pages.rendering import render
@@ -67,14 +67,16 @@ class OfficePages:
                 "proposals.html",
                 **of_visitor(request),
                 lines=proposals.waiting(session),
+                rules=rule_proposals.proposable_rules(session, self._settings),
                 demotions=demotions,
                 hunts=[(hunt, proposals.near_words(hunt)) for hunt in stopped],
             )
 
     def propose(
-        self, request: Request, kind: Annotated[ProposalKind, Form()], subject_id: Annotated[int, Form(ge=1)]
+        self, request: Request, kind: Annotated[ProposalKind, Form()], subject_id: Annotated[int, Form(ge=0)]
     ) -> RedirectResponse:
-        if kind not in proposals.PROPOSED_BY_ID:
+        rules = kind is ProposalKind.CHANGE_RULES
+        if not rules and kind not in proposals.PROPOSED_BY_ID:
             raise HTTPException(400, _("A bulk restore is proposed by deciding its review."))
         if kind is ProposalKind.OVERTURN_MINOR:
             # Proposed on the page of its case; who may not see that is not told whether it is there.
@@ -82,7 +84,10 @@ class OfficePages:
                 400, _("The address or the form is not one of these pages'. Go back and try again.")
             )
         with _told(), self._sessions.begin() as session:
-            proposals.propose(session, kind, subject_id, actor=request.state.user)
+            if rules:
+                rule_proposals.propose_rules_of(session, self._settings, actor=request.state.user)
+            else:
+                proposals.propose(session, kind, subject_id, actor=request.state.user)
         return RedirectResponse("/proposals", status_code=303)
 
     def approve(self, request: Request, proposal_id: Number) -> RedirectResponse:

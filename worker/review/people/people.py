@@ -171,6 +171,20 @@ def operator(session: Session, name: str) -> str:
     return f"operator:{person.pseudonym if person is not None else name}"
 
 
+def proposer(session: Session, name: str) -> str:
+    """The pseudonym of a person who proposes at the terminal. Raises PeopleError for who is none, or may not.
+
+    No `operator:` stands before it: the same person on the pages must be known as the one who can't approve.
+    """
+    person = get(session, name)
+    if person.disabled or May.PROPOSE not in allowed(Role(role) for role in person.roles):
+        raise PeopleError(
+            _("%(person)s may not propose.", person=person.pseudonym),
+            next_step=_("`hashwarden people roles` gives a role that may."),
+        )
+    return person.pseudonym
+
+
 def _record(session: Session, person: Person, action: str, actor: str, **details: audit.Detail) -> None:
     audit.record(session, actor=actor, action=action, subject=("person", person.pseudonym), details=details)
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from config.settings import ExposureSettings
+from config.exposure import ExposureSettings
 from worker.media.rungs import Rung
 from worker.store.views import View
 
