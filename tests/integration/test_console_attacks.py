@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
-from config.settings import ExposureSettings
+from config.exposure import ExposureSettings
 from tests.integration.api import BASE, caller
 from tests.integration.console import Console, hidden
 from tests.integration.test_claims import Desk
