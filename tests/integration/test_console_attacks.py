@@ -18,29 +18,32 @@ from sqlalchemy.orm import Session
 from bank_sync.bank import OWN_BANK, BankEntry, Feedback
 from bank_sync.own_bank import retire_unsupported_own
 from config.settings import ExposureSettings
-from tests.integration.api import BASE, caller
+from tests.integration.api import BASE, Caller, caller
 from tests.integration.console import Console, hidden
 from tests.integration.test_claims import Desk
 from tests.integration.test_minors import Suspicion
 from tests.integration.test_reveal import SIZE, held_picture, review_of
 from tests.integration.test_review_pages import Pages
 from worker import act
-from worker.domain import PURGED, State, Verdict
+from worker.domain import PURGED, Kind, State, Verdict
 from worker.errors import StorageError
 from worker.media.media import Media
 from worker.media.rungs import Showing, Shown
 from worker.media.sandbox import ZygoteSandbox
 from worker.review import audit
+from worker.review.audit_verify import verify_export
 from worker.review.desk import appeals, claims
 from worker.review.desk.evidence import evidence
 from worker.review.desk.listing import list_reviews, review_detail
 from worker.review.desk.reviews import Decided, ReviewError, decide_review
 from worker.review.desk.undo import undo, undoable
+from worker.review.minors.report import entire
 from worker.review.reveal.reveals import Reveals
 from worker.store.desk import Opinion
 from worker.store.minor_cases import MinorCase
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 from worker.store.people import Person, Role
+from worker.store.views import View
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Rig
@@ -554,3 +557,62 @@ def test_indexes_give_all_reviews_in_their_order_and_the_opinions_of_a_decision(
             session, lambda: session.scalars(select(Opinion.id).where(Opinion.decision_id == 7))
         )
         assert "ix_review_opinions_decision_id" in str(opinions)
+
+
+def told_of(caller: Caller, client: httpx.Client) -> str:
+    """All that the API's log and its export and the page of the log tell somebody."""
+    page = client.get("/audit")
+    assert page.status_code == 200
+    return caller.get("/audit").text + caller.get("/audit/export").text + page.text
+
+
+def test_an_export_holds_what_tells_of_a_suspected_minor_as_links_of_the_chain(
+    suspicion: Suspicion, console: Console
+) -> None:
+    lea = caller(console, "lea", Role.LEAD)
+    both = caller(console, "bo", Role.AUDITOR, Role.MINOR_SAFETY)
+    suspicion.mark()
+    assert "suspected_minor" in both.get("/audit/export").text
+    export = lea.get("/audit/export")
+    assert "suspected_minor" not in export.text
+    assert f'"subject_id":"{suspicion.review}","subject_kind":"review"' not in export.text
+    head, fault, unchecked = verify_export(export.content.splitlines(keepends=True))
+    assert fault is None
+    assert head.seq > unchecked > 0
+    assert export.text.count('"restricted":true') == unchecked
+
+
+def test_a_first_verdict_is_hidden_from_who_may_give_the_second_until_it_is_given(
+    rig: Rig, ending: ExitStack, desk: Desk
+) -> None:
+    rig.with_policy(second_review={"share": 1})
+    console = Console(rig.settings, rig.sessions, ending)
+    review = desk.review()
+    lea = caller(console, "lea", Role.LEAD)
+    auditor = caller(console, "auditor", Role.AUDITOR)
+    _, lead_page = console.signed_in("lou", Role.LEAD)
+    _, auditor_page = console.signed_in("alf", Role.AUDITOR)
+    desk.decide(review, "maria", None, Verdict.HASH_WRONG)
+    hidden_words = ("hash_wrong", "hash wrong", "Hash wrong")
+    assert not any(word in told_of(lea, lead_page) for word in hidden_words)
+    assert any(word in told_of(auditor, auditor_page) for word in hidden_words)
+    desk.decide(review, "jo", None, Verdict.HASH_WRONG)
+    assert any(word in told_of(lea, lead_page) for word in hidden_words)
+
+
+def test_a_client_that_tells_no_seconds_meets_the_limits_by_seconds_and_has_viewed_the_file(
+    rig: Rig, ending: ExitStack, pictures: Reveals, versioned_bucket: str
+) -> None:
+    console = Console(rig.settings, rig.sessions, ending, pictures)
+    review = held_picture(rig, versioned_bucket)
+    maria = caller(console, "maria", Role.REVIEWER)
+    maria.claim(review)
+    for _ in range(2):
+        address = maria.post(f"/reviews/{review}/reveal", rung="whole").json()["address"]
+        assert maria.get(f"/reveal/{address}").status_code == 200
+        assert maria.post(f"/reveal/{address}/covered", seconds=0).status_code == 204
+    exposure = maria.get("/exposure").json()
+    assert (exposure["hour_seconds"], exposure["week_seconds"]) == (2, 2)
+    with rig.sessions() as session:
+        looks = session.scalars(select(View)).all()
+        assert [entire(look, Kind.IMAGE) for look in looks] == [True, True]
