@@ -350,7 +350,7 @@ def test_the_log_is_read_verified_and_exported(console: Console) -> None:
     assert forged["fault"]["seq"] == 1
     export = auditor.get("/audit/export")
     assert export.headers["content-type"] == "application/x-ndjson"
-    head, fault = verify_export(export.content.splitlines(keepends=True))
+    head, fault, _ = verify_export(export.content.splitlines(keepends=True))
     assert (head.seq, fault) == (page["head"]["seq"] + 1, None)
     assert json.loads(export.content.splitlines()[-2])["action"] == "export"
 

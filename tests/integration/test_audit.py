@@ -73,7 +73,7 @@ def test_an_entry_is_written_with_what_it_tells_or_not_at_all(sessions: Sessions
     with sessions() as session:
         audit.record(session, actor="reviewer-7f3a", action="look")
         session.rollback()
-    head, fault = verified(sessions)
+    head, fault, _ = verified(sessions)
     assert (head.seq, fault) == (3, None)
 
 
@@ -86,7 +86,7 @@ def test_entries_of_many_at_once_have_one_order(sessions: Sessions) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(one, range(8)))
-    head, fault = verified(sessions)
+    head, fault, _ = verified(sessions)
     assert (head.seq, fault) == (40, None)
 
 
@@ -169,7 +169,7 @@ def test_an_export_is_an_entry_and_verifies_by_itself(
     file = tmp_path / "audit.jsonl"
     assert run("audit", "export", file).stdout.startswith(f"4 entries are in {file}. Head 4:")
     with file.open("rb") as lines:
-        head, fault = verify_export(lines)
+        head, fault, _ = verify_export(lines)
     assert (head.seq, fault) == (4, None)
     entries = [json.loads(line) for line in file.read_text().splitlines()]
     assert entries[3]["action"] == "export"
@@ -214,7 +214,7 @@ def test_the_restricted_role_writes_entries_and_can_not_change_them(
         with sessions.begin() as session:
             session.execute(text(f"SET LOCAL SESSION AUTHORIZATION {name}"))
             audit.record(session, actor="reviewer-7f3a", action="look")
-    head, fault = verified(sessions)
+    head, fault, _ = verified(sessions)
     assert (head.seq, fault) == (3, None)
 
 

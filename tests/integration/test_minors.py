@@ -134,7 +134,7 @@ def test_the_report_tells_what_the_ledger_says_and_no_more(suspicion: Suspicion)
 
 @pytest.mark.parametrize(
     ("rung", "seconds", "viewed"),
-    [(2, 9.0, False), (3, 4.0, False), (4, 0.0, False), (4, 1.5, True), (4, None, True)],
+    [(2, 9.0, False), (3, 4.0, False), (4, 0.0, True), (4, 1.5, True), (4, None, True)],
 )
 def test_viewed_is_only_who_was_shown_the_entire_file(
     suspicion: Suspicion, rung: int, seconds: float | None, viewed: bool

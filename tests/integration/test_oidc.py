@@ -22,9 +22,9 @@ from config.database import make_engine, make_sessions
 from config.oidc import OidcSettings
 from config.settings import Settings
 from tests.integration.console import Console, served
-from worker.review.people import people
+from worker.review.people import entrance, people, tokens
 from worker.store.audit_log import AuditEntry
-from worker.store.people import Person
+from worker.store.people import Person, Role, SignInLink
 
 CLIENT, SECRET = "hashwarden-console", "the client's secret"  # (of this test)
 
@@ -213,6 +213,32 @@ def test_who_is_disabled_stays_out(console: Console) -> None:
     with console.sessions.begin() as session:
         people.disable(session, people.get(session, "maria lopez"), actor="operator:test")
     assert console.nobody.get(to_provider(console.nobody)).status_code == 401
+
+
+def test_who_lost_all_groups_loses_roles_sessions_links_and_tokens(
+    console: Console, provider: Provider
+) -> None:
+    signed_in = console.client()
+    signed_in.get(to_provider(signed_in))
+    assert signed_in.get("/").status_code == 200
+    with console.sessions.begin() as session:
+        person = people.get(session, "maria lopez")
+        token, _row = tokens.add(session, person, [Role.REVIEWER], tokens.DAYS, actor="operator:test")
+        entrance.make_link(session, person, 60, actor="operator:test")
+    provider.change = {"groups": ["staff"]}
+    for _ in range(2):
+        assert console.nobody.get(to_provider(console.nobody)).status_code == 401
+    assert signed_in.get("/").status_code == 303
+    with console.sessions() as session:
+        assert session.scalars(select(Person)).one().roles == []
+        assert tokens.bearer_of(session, token) is None
+        assert session.scalars(select(SignInLink)).all() == []
+        lost = session.scalars(select(AuditEntry).where(AuditEntry.action == "person_roles")).one()
+        assert (lost.actor, lost.details["sessions"], lost.details["tokens"]) == ("provider", 1, 1)
+        assert lost.details["before"] == ["reviewer"]
+    assert failed_sign_ins(console) == 2
+    provider.change = {}
+    assert console.nobody.get(to_provider(console.nobody)).status_code == 200
 
 
 def test_a_provider_that_is_away_or_another_is_told(console: Console, provider: Provider) -> None:

@@ -142,6 +142,19 @@ def test_who_guesses_is_slowed_down_by_name_and_by_address(
     assert last.status_code == 429
 
 
+def test_a_name_and_a_pseudonym_of_one_person_have_one_set_of_tries(
+    console: Console, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_password(sessions)
+    with sessions() as session:
+        pseudonym = people.get(session, "Maria").pseudonym
+    monkeypatch.setattr(throttle, "PER_NAME", 3)
+    for name in ("Maria", pseudonym, "maria "):
+        assert console.try_password(name, "wrong").status_code == 401
+    for name in (pseudonym, "MARIA"):
+        assert console.try_password(name, PASSWORD).status_code == 429
+
+
 def test_a_link_lets_in_once_and_not_by_being_looked_at(console: Console, sessions: Sessions) -> None:
     with sessions.begin() as session:
         person = people.add(session, "Maria", [Role.AUDITOR], actor="test")

@@ -43,7 +43,7 @@ def verify(heads: tuple[str, ...], as_json: bool) -> None:
     except ValueError as error:
         raise click.UsageError(f"{error}.") from None
     with files_and_database() as (_, sessions), sessions() as session:
-        head, fault = verify_log(session, noted)
+        head, fault, _ = verify_log(session, noted)
     if as_json:
         found = None if fault is None else {"seq": fault.seq, "why": fault.why}
         print_json({"entries": head.seq, "head": str(head), "fault": found})

@@ -6,7 +6,7 @@ locked from then until the commit, so entries have one order. Details never hold
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +19,9 @@ from worker.store.audit_log import AuditEntry, AuditHead
 
 Detail = str | int | bool | None | list[str]
 """No floats: the database writes them in another way than Python does."""
+
+Hides = Callable[[AuditEntry], bool]
+"""Whether a reader may not see an entry."""
 
 NOBODY = "nobody"
 """The actor where nobody is signed in."""
@@ -80,13 +83,19 @@ def _moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def entries(session: Session) -> Generator[dict[str, Any], None, None]:
-    """All entries from the first one on, without holding them in memory."""
+def entries(session: Session, hides: Hides | None = None) -> Generator[dict[str, Any], None, None]:
+    """All entries from the first one on, without holding them in memory; as links of the chain where `hides` says."""
     query = select(AuditEntry).order_by(AuditEntry.seq).execution_options(yield_per=_BATCH)
     with closing(session.scalars(query)) as found:
         for entry in found:
-            yield as_written(entry)
+            yield _link(entry) if hides is not None and hides(entry) else as_written(entry)
             session.expunge(entry)
+
+
+def _link(entry: AuditEntry) -> dict[str, Any]:
+    """What an export holds of an entry that its reader may not see."""
+    whole = as_written(entry)
+    return {name: whole[name] for name in ("seq", "previous", "hash")} | {"restricted": True}
 
 
 def head_of(session: Session) -> Head:
@@ -95,15 +104,15 @@ def head_of(session: Session) -> Head:
     return Head(0, ZERO) if row is None else Head(row.seq, row.hash.hex())
 
 
-def snapshot(session: Session) -> Generator[dict[str, Any], None, None]:
-    """As `entries`, of one moment; the session must be fresh."""
+def snapshot(session: Session) -> None:
+    """What the session reads from here on is of one moment; it must be fresh."""
     session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-    return entries(session)
 
 
 def verify_log(session: Session, noted: list[Head]) -> Verdict:
     """Walks the whole chain in one snapshot of the database; the session must be fresh."""
-    with closing(snapshot(session)) as found:
+    snapshot(session)
+    with closing(entries(session)) as found:
         return verify(found, head_of(session), noted)
 
 
@@ -115,10 +124,16 @@ def newest(session: Session, limit: int, *, before: int | None = None) -> list[A
     return list(session.scalars(query))
 
 
-def exported(session: Session) -> Generator[str, None, None]:
-    """The lines of an export: the entries of one moment, then their head. As `snapshot`."""
+def exported(
+    session: Session, hiding: Callable[[Session], Hides] | None = None
+) -> Generator[str, None, None]:
+    """The lines of an export: the entries of one moment, then their head; the session must be fresh.
+
+    `hiding` answers which entries its reader may not see at that moment; without it all are whole.
+    """
+    snapshot(session)
     head = Head(0, ZERO)
-    for entry in snapshot(session):
+    for entry in entries(session, hiding(session) if hiding is not None else None):
         yield canonical(entry) + "\n"
         head = Head(entry["seq"], entry["hash"])
     yield canonical({"format": FORMAT, "head": {"seq": head.seq, "hash": head.hash}}) + "\n"

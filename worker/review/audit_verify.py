@@ -3,6 +3,9 @@
 Needs this one file and Python alone. FILE is what `hashwarden audit export` wrote: one entry a line, then the head.
 An entry's hash is the SHA-256 of FORMAT, a line feed, and the entry without `hash` as JSON: keys sorted, no spaces,
 all but ASCII escaped. Each entry holds the hash of the one before it; the first one holds 64 zeros.
+
+An export for somebody who may not see all has RESTRICTED entries: links of the chain without content. That an entry
+has the hash it gives can't be checked there, nor so that those before it were not changed together with it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ ZERO = "0" * 64
 FIELDS = frozenset(
     {"seq", "at", "actor", "action", "subject_kind", "subject_id", "details", "previous", "hash"}
 )
+
+RESTRICTED = frozenset({"seq", "previous", "hash", "restricted"})
+"""Of an entry that the reader of an export may not see; `restricted` is true."""
 
 
 class Head(NamedTuple):
@@ -39,10 +45,14 @@ class Fault(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """How far the log was read, and the first fault; None when there is none."""
+    """How far the log was read, and the first fault; None when there is none.
+
+    `unchecked`: how many of the entries are restricted, and could not be checked by their content.
+    """
 
     head: Head
     fault: Fault | None
+    unchecked: int = 0
 
 
 def canonical(value: dict[str, Any]) -> str:
@@ -63,17 +73,19 @@ def verify(entries: Iterable[dict[str, Any] | str], head: Head | None, noted: It
     """
     wanted = {seq: value for seq, value in noted if seq > 0}
     last = Head(0, ZERO)
+    unchecked = 0
     for entry in entries:
         seq = last.seq + 1
         why = entry if isinstance(entry, str) else _wrong(entry, last, wanted.pop(seq, None))
         if why:
-            return Verdict(last, Fault(seq, why))
+            return Verdict(last, Fault(seq, why), unchecked)
         assert not isinstance(entry, str)  # noqa: S101 (a string is a reason)
         last = Head(seq, entry["hash"])
+        unchecked += "restricted" in entry
     end = None if head is None else _wrong_end(head, last)
     if end is None and wanted:
         end = Fault(last.seq + 1, f"it is missing: entry {min(wanted)} was noted down")
-    return Verdict(last, end)
+    return Verdict(last, end, unchecked)
 
 
 def _wrong_end(head: Head, last: Head) -> Fault | None:
@@ -85,17 +97,22 @@ def _wrong_end(head: Head, last: Head) -> Fault | None:
 
 
 def _wrong(entry: dict[str, Any], last: Head, noted: str | None) -> str:
-    if entry.keys() != FIELDS:
+    restricted = entry.keys() == RESTRICTED and entry["restricted"] is True and _is_hash(entry["hash"])
+    if not restricted and entry.keys() != FIELDS:
         return "it has other fields than an entry"
     if type(entry["seq"]) is not int or entry["seq"] != last.seq + 1:
         return f"entry {entry['seq']} stands in its place"
     if entry["previous"] != last.hash:
         return "it does not follow the entry before it"
-    if entry["hash"] != hash_of(entry):
+    if not restricted and entry["hash"] != hash_of(entry):
         return "its content does not have its hash"
     if noted is not None and entry["hash"] != noted:
         return "it is not the entry that was noted down"
     return ""
+
+
+def _is_hash(found: object) -> bool:
+    return isinstance(found, str) and len(found) == 64 and not set(found) - set("0123456789abcdef")
 
 
 def read_export(file: Iterable[bytes]) -> Iterator[dict[str, Any] | Head | str]:
@@ -136,8 +153,8 @@ def verify_export(file: Iterable[bytes], noted: Iterable[Head] = ()) -> Verdict:
     if verdict.fault is not None:
         return verdict
     if not heads:
-        return Verdict(verdict.head, Fault(verdict.head.seq + 1, "the file ends without the head"))
-    return Verdict(verdict.head, _wrong_end(heads[0], verdict.head))
+        return verdict._replace(fault=Fault(verdict.head.seq + 1, "the file ends without the head"))
+    return verdict._replace(fault=_wrong_end(heads[0], verdict.head))
 
 
 def parse_head(text: str) -> Head:
@@ -158,14 +175,19 @@ def main() -> int:
     try:
         noted = [parse_head(text) for text in arguments.head]
         with open(arguments.file, "rb") as file:  # noqa: PTH123 (one file that runs anywhere)
-            head, fault = verify_export(file, noted)
+            head, fault, unchecked = verify_export(file, noted)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{arguments.file} can't be verified: {error}\n")
         return 1
+    are = (
+        f"follow one another; {unchecked} of them are restricted and could not be checked by their content"
+        if unchecked
+        else "are unchanged"
+    )
     if fault is not None:
-        sys.stdout.write(f"Entry {fault.seq}: {fault.why}. The {head.seq} entries before it are unchanged.\n")
+        sys.stdout.write(f"Entry {fault.seq}: {fault.why}. The {head.seq} entries before it {are}.\n")
         return 1
-    sys.stdout.write(f"{head.seq} entries are unchanged. Head {head}\n")
+    sys.stdout.write(f"{head.seq} entries {are}. Head {head}\n")
     return 0
 
 

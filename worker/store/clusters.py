@@ -1,5 +1,7 @@
 """Near copies: contents that matched the same entry and whose own hashes lie near each other, decided together.
 
+What was decided counts as matched by the entries that it put into the own bank.
+
 Two contents are near copies when every hash of each, as it is, lies within RADIUS of one of the other's. A cluster is
 what hangs together by that.
 """
@@ -11,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import BigInteger, Select, case, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
+from bank_sync.bank import OwnSupport
 from bank_sync.signals import PDQ
 from worker.domain import Effect
 from worker.store.desk import ClusterRow
@@ -73,14 +76,23 @@ def _candidates(content_id: int) -> Select[tuple[int, list[dict[str, Any]] | Non
     entries = select(MatchRow.entry_id).where(
         MatchRow.content_id == content_id, MatchRow.effect != Effect.SHADOW
     )
-    matched = (
-        select(MatchRow.content_id)
-        .where(MatchRow.entry_id.in_(entries), MatchRow.content_id != content_id)
-        .distinct()
-    )
+    matched = select(MatchRow.content_id).where(MatchRow.entry_id.in_(entries))
+    # What was decided matched no own entry itself: it is where that came from, perhaps all that is left of both.
+    decided = select(
+        case(
+            (
+                OwnSupport.source.like("content:%"),
+                cast(func.split_part(OwnSupport.source, ":", 2), BigInteger),
+            )
+        )
+    ).where(OwnSupport.entry_id.in_(entries), OwnSupport.source.like("content:%"))
     return (
         select(Content.id, Content.fingerprint)
-        .where(Content.id.in_(matched), Content.fingerprint.is_not(None))
+        .where(
+            Content.id.in_(matched.union(decided)),
+            Content.id != content_id,
+            Content.fingerprint.is_not(None),
+        )
         .order_by(Content.id.desc())
         .limit(MOST_COMPARED)
     )

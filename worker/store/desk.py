@@ -71,7 +71,10 @@ class Opinion(Base):
     """A verdict that was given and not enacted by itself. Those from before the review's `opened_at` count no more."""
 
     __tablename__ = "review_opinions"
-    __table_args__ = (Index("ix_review_opinions_review_id", "review_id"),)
+    __table_args__ = (
+        Index("ix_review_opinions_review_id", "review_id"),
+        Index("ix_review_opinions_decision_id", "decision_id"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     review_id: Mapped[int] = mapped_column(ForeignKey("reviews.id"))
@@ -84,6 +87,8 @@ class Opinion(Base):
     """Since when who gave it had the review in hand; as that of a decision."""
     stands: Mapped[bool] = mapped_column(default=True, server_default="true")
     """False once who gave it took it back."""
+    taken_back_by: Mapped[str | None] = mapped_column(Text, unique=True)
+    """The request id of the undo that took it back: sent again, it takes back nothing more."""
     decision_id: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
     """The decision that it took part in."""
 
@@ -103,7 +108,8 @@ class DecisionEffect(Base):
     before: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"))
     """The decision that counted before; None: there was none."""
     review: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    """The review as it was; and what else the decision touched: feedback that it dropped, reviews that it reopened."""
+    """The review as it was; and what else the decision touched: feedback that it dropped, and by their ids the reviews
+    that it put in doubt, with the `opened_at` that each had then."""
 
 
 class ClusterRow(Base):

@@ -214,6 +214,15 @@ class Review(Base):
             "id",
             postgresql_where=text("state = 'open'"),
         ),
+        Index(
+            "ix_reviews_all",
+            text("(state <> 'open')"),
+            text("closed_at DESC"),
+            "due_at",
+            text("priority DESC"),
+            "nearest",
+            "id",
+        ),
         Index("ix_reviews_closed_at", "closed_at", postgresql_where=text("state = 'decided'")),
     )
 

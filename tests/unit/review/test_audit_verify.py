@@ -141,3 +141,43 @@ def test_the_one_file_runs_anywhere(tmp_path: Path) -> None:
     file.unlink()
     assert "can't be verified" in run().stderr
     assert run("--head", "nonsense").returncode == 1
+
+
+def restricted(entry: Entry) -> Entry:
+    return {name: entry[name] for name in ("seq", "previous", "hash")} | {"restricted": True}
+
+
+def test_restricted_entries_are_links_of_the_chain_and_counted() -> None:
+    some = [restricted(entry) if entry["seq"] in {2, 4} else entry for entry in FIVE]
+    verdict = checked(exported(some), Head(4, FIVE[3]["hash"]))
+    assert (verdict.fault, verdict.head, verdict.unchecked) == (None, Head(5, FIVE[4]["hash"]), 2)
+    assert checked(exported(FIVE)).unchecked == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "seq"),
+    [
+        ({"hash": "0" * 64}, 3),
+        ({"hash": "no hash"}, 2),
+        ({"hash": 7}, 2),
+        ({"previous": "0" * 64}, 2),
+        ({"restricted": False}, 2),
+        ({"restricted": 1}, 2),
+        ({"seq": 3}, 2),
+        ({"actor": "jo"}, 2),
+    ],
+)
+def test_a_restricted_entry_that_breaks_the_chain_is_found(change: Entry, seq: int) -> None:
+    some = [restricted(entry) | change if entry["seq"] == 2 else entry for entry in FIVE]
+    fault = checked(exported(some)).fault
+    assert fault is not None
+    assert fault.seq == seq
+
+
+def test_the_command_says_how_many_could_not_be_checked(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    file.write_bytes(exported([restricted(entry) if entry["seq"] == 2 else entry for entry in FIVE]))
+    done = subprocess.run(  # noqa: S603 (our own file)
+        [sys.executable, audit_verify.__file__, str(file)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "1 of them are restricted" in done.stdout) == (0, True)

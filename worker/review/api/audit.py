@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
 from pydantic import Field, StringConstraints
+from sqlalchemy.orm import Session
 
 from config.database import Sessions
 from worker.review import audit
@@ -36,7 +38,8 @@ class EntryAnswer(Strict):
     at: datetime
     actor: str = Field(description="A pseudonym; `operator:` or `service:` and a name; or nobody.")
     restricted: bool = Field(
-        description="It tells of a suspected minor, which the caller may not see: all that follows is empty."
+        description="It tells of a suspected minor, or what was said on a review that waits for a blind second "
+        "verdict, which the caller may not see: all that follows is empty."
     )
     action: str
     subject_kind: str
@@ -89,13 +92,13 @@ class AuditOperations:
         return made
 
     def entries(self, caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> AuditList:
-        """What was done, the newest first. The export holds restricted entries like any other."""
+        """What was done, the newest first."""
         with self._sessions() as session:
             found = audit.newest(session, limit, before=cursor)
-            hidden = set() if caller.may(May.SEE_MINORS) else restricted(session, found)
+            hides = restricted(session, caller.may)
             head = audit.head_of(session)
         return AuditList(
-            entries=[_entry(entry, hidden=entry.seq in hidden) for entry in found],
+            entries=[_entry(entry, hidden=hides(entry)) for entry in found],
             next_cursor=found[-1].seq if len(found) == limit else None,
             head=HeadAnswer(seq=head.seq, hash=head.hash),
         )
@@ -104,7 +107,7 @@ class AuditOperations:
         """Walk the whole chain, and name the first entry that was changed, removed or put in between."""
         noted = [Head(each.seq, each.hash) for each in request.heads]
         with self._sessions() as session:
-            head, fault = audit.verify_log(session, noted)
+            head, fault, _ = audit.verify_log(session, noted)
         return VerifyAnswer(
             entries=head.seq,
             head=HeadAnswer(seq=head.seq, hash=head.hash),
@@ -112,14 +115,18 @@ class AuditOperations:
         )
 
     def export(self, caller: Caller) -> StreamingResponse:
-        """The whole log as `hashwarden audit export` writes it; the export is an entry itself."""
+        """The whole log; the export is an entry itself.
+
+        As `hashwarden audit export` writes it, but for the entries that the caller may not see: those are links of the
+        chain alone, `{"seq", "previous", "hash", "restricted": true}`.
+        """
         with self._sessions.begin() as session:
             audit.record(session, actor=caller.pseudonym, action="export")
-        return _Lines(self._lines())
+        return _Lines(self._lines(partial(restricted, may=caller.may)))
 
-    def _lines(self) -> Iterator[Any]:
+    def _lines(self, hiding: Callable[[Session], audit.Hides]) -> Iterator[Any]:
         with self._sessions() as session:
-            yield from audit.exported(session)
+            yield from audit.exported(session, hiding)
 
 
 def _entry(entry: AuditEntry, *, hidden: bool) -> EntryAnswer:

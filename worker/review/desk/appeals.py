@@ -6,11 +6,11 @@ other. While it is open nothing of the content is deleted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from config.database import Sessions
@@ -176,8 +176,11 @@ def conclude(session: Session, review: Review, decision: DecisionRow, verdict: V
         effect.review = {**effect.review, "reopened": reopened}
 
 
-def _reopen_others(session: Session, review: Review) -> list[int]:
-    """Opens the reviews of other contents that were removed for an entry of this one; their ids."""
+def _reopen_others(session: Session, review: Review) -> dict[str, str]:
+    """Opens the reviews of other contents that were removed for an entry of this one; by their ids, since when.
+
+    What another overturn has opened already is in doubt by this one too.
+    """
     entries = select(MatchRow.entry_id).where(
         MatchRow.content_id == review.content_id, MatchRow.effect != Effect.SHADOW
     )
@@ -193,12 +196,19 @@ def _reopen_others(session: Session, review: Review) -> list[int]:
     session.execute(select(Content.id).where(Content.id.in_(others)).order_by(Content.id).with_for_update())
     removed = session.scalars(
         select(Review)
-        .where(Review.content_id.in_(others), Review.state == "decided", Review.verdict == Verdict.CONFIRMED)
+        .where(
+            Review.content_id.in_(others),
+            Review.verdict == Verdict.CONFIRMED,
+            or_(Review.state == "decided", and_(Review.state == "open", Review.cause == REOPENED)),
+        )
         .order_by(Review.id)
         .with_for_update()
+        .execution_options(populate_existing=True)
     ).all()
-    now = func.clock_timestamp()
+    now = session.scalars(select(func.clock_timestamp())).one()
     for other in removed:
+        if other.state == "open":
+            continue
         time = other.due_at - other.opened_at
         other.state = "open"
         other.stage = Stage.FIRST
@@ -208,13 +218,21 @@ def _reopen_others(session: Session, review: Review) -> list[int]:
         other.due_at = now + time
         other.warned = 0
         keep_bytes(session, other.content_id)
-    return [other.id for other in removed]
+    return {str(other.id): other.opened_at.isoformat() for other in removed}
 
 
 def reopen(
-    session: Session, policy: PolicySettings, review: Review, decision: DecisionRow, reopened: Sequence[int]
+    session: Session,
+    policy: PolicySettings,
+    review: Review,
+    decision: DecisionRow,
+    reopened: Mapping[str, str],
 ) -> None:
-    """Undoes `conclude`: the appeal is open again, and what the overturn had opened and nobody touched is closed."""
+    """Undoes `conclude`: the appeal is open again, and what the overturn had opened and nobody touched is closed.
+
+    `reopened` is what `_reopen_others` answered. What was opened anew since, or is in doubt by another overturn that
+    counts, stays open.
+    """
     appeal = session.scalar(select(Appeal).where(Appeal.outcome_id == decision.id))
     if appeal is not None:
         appeal.state = "open"
@@ -225,15 +243,19 @@ def reopen(
     others = session.scalars(
         select(Review)
         .where(
-            Review.id.in_(reopened),
+            Review.id.in_([int(each) for each in reopened]),
             Review.state == "open",
             Review.cause == REOPENED,
             Review.stage == Stage.FIRST,
         )
         .order_by(Review.id)
         .with_for_update()
+        .execution_options(populate_existing=True)
     ).all()
     for other in others:
+        since = reopened[str(other.id)]
+        if other.opened_at != datetime.fromisoformat(since) or _in_doubt(session, other, since):
+            continue
         other.state = "decided"
         other.cause = "match"
         other.closed_at = func.clock_timestamp()
@@ -246,3 +268,17 @@ def reopen(
             )
             .values(purge_at=func.clock_timestamp() + timedelta(seconds=policy.removal_delay))
         )
+
+
+def _in_doubt(session: Session, review: Review, since: str) -> bool:
+    """Whether an overturn that counts has put it in doubt since then."""
+    session.flush()
+    overturn = (
+        select(Appeal.id)
+        .join(DecisionEffect, DecisionEffect.decision_id == Appeal.outcome_id)
+        .where(
+            Appeal.state == "overturned", DecisionEffect.review["reopened"][str(review.id)].astext == since
+        )
+        .limit(1)
+    )
+    return session.scalar(overturn) is not None

@@ -163,3 +163,10 @@ def used_before(request_id: str) -> ReviewError:
         _("Request %(request)s has already decided something else.", request=request_id),
         next_step=_("Send each new decision with a request id of its own."),
     )
+
+
+def undone_since(review_id: int) -> ReviewError:
+    return ReviewError(
+        _("This verdict on review %(review)s was undone since, and counts no more.", review=review_id),
+        next_step=_("Look at the review, and decide it again with a new request id."),
+    )

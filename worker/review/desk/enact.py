@@ -154,11 +154,18 @@ def matches_of(session: Session, content: Content) -> Sequence[MatchRow]:
 def support_own_bank(
     session: Session, content: Content, matched: Sequence[MatchRow], verdict: Verdict | None
 ) -> None:
-    """Makes the own bank hold the content's hashes where it is confirmed, and nothing of it else."""
+    """Makes the own bank hold the content's hashes where it is confirmed or a suspected minor, and nothing of it else.
+
+    A suspected minor's stand by themselves, as the memory of its content does: a bank that withdraws takes back what
+    its victim gave it, and not what the law asks the platform to withhold. Its near copies are held for a person, like
+    those of what was confirmed; no other bank is told.
+    """
     source = f"content:{content.id}"
     remove_own(session, source)
     if verdict is Verdict.CONFIRMED:
         _add_to_own_bank(session, content, [row.entry_id for row in matched], source)
+    elif verdict is Verdict.SUSPECTED_MINOR:
+        _add_to_own_bank(session, content, (), source)
 
 
 def _say_nothing_more(session: Session, content: Content, matched: Sequence[MatchRow]) -> list[int]:

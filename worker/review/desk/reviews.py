@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -29,6 +29,7 @@ from worker.review.desk.checks import (
     check_texts,
     check_typed,
     minors_two,
+    undone_since,
     uploads_in,
     used_before,
 )
@@ -125,9 +126,10 @@ def _decide(
     *,
     approved: bool = False,
 ) -> Decided:
-    if session.scalar(select(Review.stage).where(Review.id == review_id)) == Stage.APPEAL:
-        appeals.one_at_a_time(session)
     wanted = sorted({review_id, *also})
+    appealed = select(Review.id).where(Review.id.in_(wanted), Review.stage == Stage.APPEAL).limit(1)
+    if session.scalar(appealed) is not None:
+        appeals.one_at_a_time(session)
     locked = lock_reviews(session, wanted)
     if review_id not in locked or len(locked) != len(wanted):
         raise ReviewError(
@@ -215,15 +217,44 @@ def lock_reviews(session: Session, review_ids: Sequence[int]) -> dict[int, tuple
 def _repeated(session: Session, review: Review, content: Content, said: Said) -> Decided | None:
     earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == said.request_id))
     if earlier is not None:
-        if earlier.content_id != content.id or earlier.verdict != said.verdict:
+        if (earlier.content_id, earlier.kind, earlier.verdict, earlier.actor) != (
+            content.id,
+            "verdict",
+            said.verdict,
+            said.actor,
+        ):
             raise used_before(said.request_id)
+        if _undone(session, earlier):
+            raise undone_since(review.id)
         return Decided(earlier.id, said.verdict, repeated=True)
-    opinion = session.scalar(select(Opinion).where(Opinion.request_id == said.request_id))
+    opinion = session.scalar(
+        select(Opinion).where(
+            or_(Opinion.request_id == said.request_id, Opinion.taken_back_by == said.request_id)
+        )
+    )
     if opinion is None:
         return None
-    if opinion.review_id != review.id or opinion.verdict != said.verdict:
+    if (opinion.review_id, opinion.request_id, opinion.verdict, opinion.actor) != (
+        review.id,
+        said.request_id,
+        said.verdict,
+        said.actor,
+    ):
         raise used_before(said.request_id)
+    if not opinion.stands:
+        raise undone_since(review.id)
     return Decided(opinion.decision_id, said.verdict, repeated=True, waits=review.stage)
+
+
+def _undone(session: Session, decision: DecisionRow) -> bool:
+    """Whether it was undone: only the newest decision on a content can be, so its undo comes right after it."""
+    next_one = (
+        select(DecisionRow.kind)
+        .where(DecisionRow.content_id == decision.content_id, DecisionRow.id > decision.id)
+        .order_by(DecisionRow.id)
+        .limit(1)
+    )
+    return session.scalar(next_one) == "undo"
 
 
 def _check_near(session: Session, content: Content, content_ids: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, exists, func, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from bank_sync import feedback
@@ -29,6 +29,7 @@ from worker.review.desk.checks import (
     SecondPersonError,
     check_text,
     minors_two,
+    used_before,
 )
 from worker.review.desk.enact import TARGET, Moved, matches_of, move, support_own_bank, uploads_of
 from worker.review.desk.reviews import lock_reviews
@@ -99,15 +100,19 @@ def undo(
             )
         review, content = locked[review_id]
         earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == request_id))
-        if earlier is not None and earlier.content_id == content.id and earlier.kind == "undo":
-            return Undone(earlier.id, repeated=True)
         if earlier is not None:
-            raise ReviewError(
-                _("Request %(request)s has already decided something else.", request=request_id),
-                next_step=_("Send each new decision with a request id of its own."),
-            )
+            if (earlier.content_id, earlier.kind, earlier.actor) != (content.id, "undo", actor):
+                raise used_before(request_id)
+            return Undone(earlier.id, repeated=True)
+        said = session.scalar(
+            select(Opinion).where(or_(Opinion.request_id == request_id, Opinion.taken_back_by == request_id))
+        )
+        if said is not None:
+            if (said.review_id, said.taken_back_by, said.actor) != (review.id, request_id, actor):
+                raise used_before(request_id)
+            return Undone(None, repeated=True)
         if review.state == "open" and review.stage in {Stage.SECOND, Stage.ADJUDICATION}:
-            return _take_opinion_back(session, review, actor)
+            return _take_opinion_back(session, review, actor, request_id)
         if review.state == "decided" and review.verdict == Verdict.SUSPECTED_MINOR:
             raise minors_two(review_id)
         decided = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
@@ -210,7 +215,7 @@ def _within(session: Session, at: datetime) -> datetime | None:
     return at + WINDOW if now <= at + WINDOW else None
 
 
-def _take_opinion_back(session: Session, review: Review, actor: str) -> Undone:
+def _take_opinion_back(session: Session, review: Review, actor: str, request_id: str) -> Undone:
     given = opinions_on(session, review)
     if not given or given[-1].actor != actor:
         raise ReviewError(
@@ -226,6 +231,7 @@ def _take_opinion_back(session: Session, review: Review, actor: str) -> Undone:
             next_step=_("If you two disagree, a third person decides."),
         )
     given[-1].stands = False
+    given[-1].taken_back_by = request_id
     review.stage = Stage.SECOND if len(given) > 1 else Stage.FIRST
     claims.give(session, review.id, actor)
     audit.record(
@@ -288,7 +294,7 @@ def _undo(
     _restore_review(session, review, effect, decision)
     moved, served, kept = _restore_uploads(session, policy, review, content, effect, decision, counts, actor)
     if effect.review["stage"] == Stage.APPEAL:
-        appeals.reopen(session, policy, review, decision, effect.review.get("reopened", []))
+        appeals.reopen(session, policy, review, decision, effect.review.get("reopened", {}))
     if review.state == "open":
         claims.give(session, review.id, actor)
     audit.record(

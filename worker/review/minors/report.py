@@ -81,9 +81,9 @@ def report_of(session: Session, policy: PolicySettings, case: MinorCase) -> Repo
 def entire(look: View, kind: str) -> bool:
     """Whether this look showed a person the entire file: all of a picture, and never a video.
 
-    A look whose page told that it was on the screen for no time was sent and not shown.
+    Whatever its seconds: those are the browser's word, and what was sent whole could be viewed.
     """
-    return look.rung == Rung.WHOLE and kind != Kind.VIDEO and look.stills == 1 and look.seconds != 0
+    return look.rung == Rung.WHOLE and kind != Kind.VIDEO and look.stills == 1
 
 
 def _file(

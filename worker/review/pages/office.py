@@ -111,13 +111,13 @@ class OfficePages:
     def audit(self, request: Request) -> str:
         with self._sessions() as session:
             entries = audit.newest(session, AUDIT_ROWS)
-            hidden = set() if request.state.visitor.may(May.SEE_MINORS) else restricted(session, entries)
+            hides = restricted(session, request.state.visitor.may)
             head = audit.head_of(session)
         return render(
             "audit.html",
             **of_visitor(request),
             entries=entries,
-            restricted=hidden,
+            restricted={entry.seq for entry in entries if hides(entry)},
             head=str(head),
             rows=AUDIT_ROWS,
         )

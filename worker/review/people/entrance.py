@@ -22,9 +22,10 @@ def by_password(sessions: Sessions, settings: ReviewSettings, name: str, passwor
     if "\0" in name:
         name = ""
     with sessions.begin() as session:
-        attempt = throttle.begin(session, name, address)
-    with sessions() as session:
         person = people.find(session, name)
+        # Name and pseudonym are one person's: who guesses has no second set of tries by the other.
+        counted = name if person is None else person.name
+        attempt = throttle.begin(session, counted, address)
         password_hash = None if person is None or person.disabled else person.password_hash
     right = passwords.right(password, password_hash)
     with sessions.begin() as session:
@@ -35,7 +36,7 @@ def by_password(sessions: Sessions, settings: ReviewSettings, name: str, passwor
         if not right or person is None or person.disabled or person.password_hash != password_hash:
             refused(session, person)
         else:
-            throttle.forgive(session, name, attempt)
+            throttle.forgive(session, counted, attempt)
             if passwords.outdated(person.password_hash or ""):
                 person.password_hash = passwords.hash_password(password)
             return let_in(session, person, "password", settings)

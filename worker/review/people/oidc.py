@@ -98,7 +98,10 @@ class Oidc:
             claims = self._claims(code, verifier, nonce)
             with self._sessions.begin() as session:
                 person = self._person(session, claims)
-                return entrance.let_in(session, person, "oidc", self._settings.review)
+                if person is not None:
+                    return entrance.let_in(session, person, "oidc", self._settings.review)
+            # Only now: what somebody lost at the provider is lost here, though they are not let in.
+            raise SignInError(_("You have no role here."), next_step=_("Ask an admin for one."))
         except SignInError:
             with self._sessions.begin() as session:
                 entrance.refused(session, None)
@@ -160,8 +163,11 @@ class Oidc:
         found: Mapping[str, Any] = claims
         return found
 
-    def _person(self, session: Session, claims: Mapping[str, Any]) -> Person:
-        """Who it is, made at the first time; their roles are those of their groups now."""
+    def _person(self, session: Session, claims: Mapping[str, Any]) -> Person | None:
+        """Who it is, made at the first time; their roles are those of their groups now. None: they may not come in.
+
+        Who has no group any more loses all that they had by them.
+        """
         subject = str(claims["sub"])
         roles = self._roles(claims.get(self._oidc.roles_claim))
         person = session.scalars(
@@ -169,8 +175,10 @@ class Oidc:
             .where(Person.issuer == self._oidc.issuer, Person.subject == subject)
             .with_for_update()
         ).one_or_none()
+        if not roles and person is not None:
+            people.lose_roles(session, person, actor=_ACTOR)
         if not roles or (person is not None and person.disabled):
-            raise SignInError(_("You have no role here."), next_step=_("Ask an admin for one."))
+            return None
         if person is None:
             name = next(
                 (claims[key] for key in ("name", "preferred_username", "email") if claims.get(key)), ""

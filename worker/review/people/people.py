@@ -107,6 +107,17 @@ def set_roles(session: Session, person: Person, roles: Collection[Role], *, acto
     _record(session, person, "person_roles", actor, roles=list(person.roles), before=list(before))
 
 
+def lose_roles(session: Session, person: Person, *, actor: str) -> None:
+    """Takes all roles, and ends all sessions, links and tokens; nothing where there are none."""
+    before, person.roles = person.roles, []
+    ended = {
+        "sessions": sign_ins.end_all(session, person.id),
+        "tokens": tokens.end_all(session, person.id),
+    }
+    if before or any(ended.values()):
+        _record(session, person, "person_roles", actor, roles=[], before=list(before), **ended)
+
+
 def set_password(session: Session, person: Person, password: str, *, actor: str) -> None:
     """Ends the person's sessions and links too. Raises PeopleError for a password that is too short."""
     if person.subject is not None:

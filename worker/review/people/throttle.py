@@ -23,6 +23,8 @@ PER_NAME, PER_ADDRESS = 10, 50
 def begin(session: Session, name: str, address: str) -> int:
     """Writes a try down; its id, for `forgive`. Commit before the password is looked at.
 
+    `name` is the person's own where there is such a person, however they were called.
+
     Raises TooManyTriesError when the name or the address has failed too often of late; a refused try does not count.
     """
     digest = _digest(name)

@@ -17,6 +17,8 @@ from worker.store.views import RevealAddress, View
 ADDRESS_SECONDS = 30
 MOST_SECONDS = 60.0
 """Of one look, whatever the browser tells."""
+LEAST_SECONDS = 1.0
+"""Of one look, whatever the browser tells: what was sent can be seen, and one that told nothing would have no limit."""
 _KEPT = timedelta(hours=1)
 """For the seconds of the look, which are told later."""
 
@@ -83,7 +85,10 @@ def use_address(session: Session, token: str, actor: str) -> Asked:
 
 
 def close_view(session: Session, token: str, actor: str, seconds: float) -> bool:
-    """Writes the seconds of the look that an address was used for; False where there is none that is open."""
+    """Writes the seconds of the look that an address was used for; False where there is none that is open.
+
+    They are LEAST_SECONDS to MOST_SECONDS, and else no more than have passed.
+    """
     view = (
         select(RevealAddress.view_id)
         .where(RevealAddress.digest == _digest(token), RevealAddress.actor == actor)
@@ -93,7 +98,7 @@ def close_view(session: Session, token: str, actor: str, seconds: float) -> bool
     closed = session.execute(
         update(View)
         .where(View.id == view, View.seconds.is_(None))
-        .values(seconds=func.least(seconds, MOST_SECONDS, passed))
+        .values(seconds=func.greatest(LEAST_SECONDS, func.least(seconds, MOST_SECONDS, passed)))
         .returning(View.id)
     )
     return closed.one_or_none() is not None
