@@ -399,7 +399,7 @@ def test_a_cookie_of_the_pages_opens_nothing_here(console: Console) -> None:
         (b'{"verdict": "lawful", "request_id": "r", "\\ud800": 1}', 422, "invalid"),
         (b'{"verdict": "lawful", "request_id": "r", "typed": "30"}', 422, "invalid"),
         (b'{"verdict": "suspected_minor", "request_id": "r", "code": "nothing"}', 422, "unknown_reason"),
-        (b'{"verdict": "suspected_minor", "request_id": "r", "also": [999]}', 409, "review"),
+        (b'{"verdict": "suspected_minor", "request_id": "r", "also": [999]}', 404, "not_there"),
         (b'{"verdict": "lawful", "request_id": "r"}', 409, "claim"),
         (b" " * 70_000, 413, "too_long"),
     ],
