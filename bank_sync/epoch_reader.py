@@ -16,7 +16,7 @@ import structlog
 from bank_sync.epoch_files import Pointer, read_manifest, read_pointer
 from bank_sync.loaded import LoadedEpoch
 from bank_sync.manifest import EpochError, Manifest
-from bank_sync.opened import Opened, bytes_to_verify, open_epoch
+from bank_sync.opened import Opened, bytes_to_verify, let_go, open_epoch
 from bank_sync.replica import Replica
 
 AT_ONCE = 2 * 2**20
@@ -126,7 +126,7 @@ class EpochReader:
                 if found is None:
                     break
                 pointer, manifest = found
-                self._opened = self._open(manifest)
+                former, self._opened = self._opened, self._open(manifest)
             except EpochError as error:
                 # Meanwhile it may have been replaced, and its files removed.
                 if error.fault != "partial" or attempt == _TRIES or read_pointer(self._folder) == pointer:
@@ -135,6 +135,8 @@ class EpochReader:
                 self._pointer = pointer
                 self._confirmed_at = pointer.confirmed_at
                 log.info("epoch_loaded", epoch=pointer.number, **self._opened.epoch.counts)
+                if former is not None:
+                    let_go(former, self._opened)
                 break
         if trouble is not None:
             raise trouble

@@ -176,6 +176,8 @@ def serve(host: str, port: int, ready: Callable[[str], None]) -> None:
 
 def _server(app: FastAPI, host: str, port: int) -> tuple[uvicorn.Server, socket.socket]:
     listener = socket.create_server((host, port), backlog=128)
+    # Connections inherit it; asyncio sets it only for sockets that name their protocol, and answers wait 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Access logs would hold page tokens.
     config = uvicorn.Config(
         app, access_log=False, log_level="warning", ws="none", lifespan="off", log_config=None

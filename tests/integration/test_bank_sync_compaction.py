@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -345,6 +346,36 @@ def test_a_new_base_is_swapped_in_beside_the_look_ups(
     (folder / manifest_name(number)).write_bytes(b"{}")
     wait_until(lambda: (reader.current(), reader.fault)[1] == "corrupt")
     assert reader.current().counts[PDQ] == 2
+
+
+def test_a_base_that_is_left_gives_back_its_pages_and_still_answers(
+    sessions: Sessions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bank_sync.loaded.FLAT_UP_TO", 0)
+    _put(sessions, *range(40))
+    _publish(sessions, folder)
+    reader = EpochReader(folder, 0)
+    old = reader.current()
+    queries = np.frombuffer(b"".join(_records(number)[0].signal for number in range(40)), dtype=np.uint8)
+    found = old.search_pdq(queries.reshape(-1, 32), 31)
+    file = path_of(folder, _manifest(folder)["base"]["files"]["pdq.hashes"])
+    assert _resident(file) > 0
+    _put(sessions, 3, status="Withdrawn")
+    _publish(sessions, folder)
+    assert reader.current() is not old
+    assert _resident(file) > 0
+    _compact(sessions, folder, always=True)
+    assert reader.current().counts[PDQ] == 39
+    assert _resident(file) == 0
+    assert old.search_pdq(queries.reshape(-1, 32), 31) == found
+
+
+def _resident(file: Path) -> int:
+    """Kilobytes of a mapped file that are in this process's page tables."""
+    _, _, rest = Path("/proc/self/smaps").read_text().partition(str(file))
+    size = re.search(r"^Rss: +(\d+) kB", rest, re.MULTILINE)
+    assert size is not None
+    return int(size[1])
 
 
 def test_a_reader_begins_anew_when_what_it_opens_was_replaced(
