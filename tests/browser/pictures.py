@@ -38,7 +38,7 @@ _HEIGHTS = {
     "review-second": 1240,
     "review-adjudication": 1240,
     "review-appeal": 1240,
-    "proposals": 520,
+    "proposals": 620,
     "minors": 420,
     "review-minor": 1000,
     "minor-case-reported": 1280,

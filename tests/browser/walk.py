@@ -13,7 +13,10 @@ from playwright.sync_api import Page, expect
 from tests.browser.desk import Desk, Person
 from tests.browser.past import work_behind
 from tests.browser.system import HARD_LOOKS, SECOND_OVER, SOFT_LOOKS, Held
+from tests.integration.test_rules import changed
 from worker.demo import media
+from worker.review import rules
+from worker.review.desk.rule_proposals import propose_rules
 from worker.review.people import entrance, people
 from worker.store.models import Demotion
 from worker.store.people import Role
@@ -59,6 +62,7 @@ STATES = (
     "review-typed",
     "proposals",
     "queue-all",
+    "audit",
     "minors",
     "review-minor",
     "minor-case",
@@ -68,7 +72,6 @@ STATES = (
     "uploads",
     "uploads-none",
     "upload",
-    "audit",
     "people",
     "problem-denied",
     "problem-missing",
@@ -269,10 +272,15 @@ def _proposals(desk: Desk, look: Look, team: Team) -> None:
     team.mina.press("Decide Enter")
     with desk.system.sessions.begin() as session:
         session.add(Demotion(entry_id=1, bank="stopncii", uploaders=31))
+        settings = rules.begin(session, desk.system.rig.settings, service="worker")
+        stricter = changed(settings, radius=28)
+        propose_rules(session, stricter.rules, actor=team.ada.pseudonym, source="page")
     team.lea.page.goto("/proposals")
     look("proposals", team.lea.page)
     team.lea.page.goto("/?every=true")
     look("queue-all", team.lea.page)
+    team.odo.page.goto("/audit")
+    look("audit", team.odo.page)
 
 
 def _minors(desk: Desk, look: Look, team: Team) -> None:
@@ -309,8 +317,6 @@ def _office(look: Look, team: Team) -> None:
     look("uploads-none", bo)
     bo.goto("/uploads/1")
     look("upload", bo)
-    team.odo.page.goto("/audit")
-    look("audit", team.odo.page)
     team.ada.page.goto("/people")
     look("people", team.ada.page)
     bo.goto("/people")

@@ -251,6 +251,7 @@ def test_uploads_show_coverage_and_alarms(pages: Pages, held: int) -> None:
     text = pages.maria.get("/uploads").text
     assert "1 seen: 1 scanned" in text
     assert "The dispatcher has never run" in text
+    assert "<code>hashwarden dispatch</code>" in text
     assert "1 alarm" not in pages.maria.get("/uploads?state=held").text
     assert "What is wrong" in pages.maria.get("/").text
     assert held

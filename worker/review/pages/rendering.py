@@ -6,6 +6,7 @@ Templates wrap each text in `_("...")`, `ngettext(...)` or `{% trans %}`; texts 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from config.words import Words, _
 from worker.domain import State
@@ -68,6 +69,13 @@ def _number(_context: Context, number: float) -> str:
     return spoken().number(number)
 
 
+@pass_context
+def _commands(_context: Context, value: object) -> Markup:
+    """A text that may name commands between backticks, as in a terminal."""
+    text = str(escape(spoken().say(value) if isinstance(value, str) else value))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", text))  # noqa: S704
+
+
 def _gettext(msgid: str, **values: object) -> Markup:
     return _filled(spoken().catalogue.gettext(msgid), values)
 
@@ -113,6 +121,7 @@ def _templates() -> Environment:
     made.filters["when"] = _when
     made.filters["frame_time"] = _frame_time
     made.filters["clock"] = _clock
+    made.filters["commands"] = _commands
     made.globals["states"] = [state.value for state in State]
     return made
 
