@@ -149,6 +149,7 @@ class System:
             query = select(MatchRow).join(Upload, Upload.content_id == MatchRow.content_id)
             matches = session.scalars(query.where(Upload.id == held.upload)).unique()
             for match in matches:
+                match.view = "part"
                 match.region = [0.5, 0.0, 0.5, 0.5]
         return held
 

@@ -131,3 +131,11 @@ def test_times_are_in_the_unit_that_fits() -> None:
         "24 h",
         "2 d",
     ]
+
+
+def test_a_label_that_does_not_fit_is_cut_and_told_whole() -> None:
+    long = "a bank whose name is longer than its place"
+    root = read(bars(TOLD, [Bar(long, [("one", "", 1.0)], "1"), Bar("short", [("one", "", 1.0)], "1")]))
+    cut, short = (each for each in root.iter("text") if each.get("class") == "label")
+    assert (cut.text, cut.findtext("title")) == ("a bank whose name is…", long)
+    assert (short.text, short.findtext("title")) == ("short", None)

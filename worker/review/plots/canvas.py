@@ -54,11 +54,19 @@ class Canvas:
     def dot(self, kind: str, at: tuple[float, float], radius: float, words: str = "") -> None:
         self._add("circle", kind, {"cx": at[0], "cy": at[1], "r": radius}, words)
 
-    def text(self, kind: str, at: tuple[float, float], words: str, anchor: str = "start") -> None:
-        """One line of text whose base line is at `at`; `anchor` is start, middle or end."""
+    def text(
+        self, kind: str, at: tuple[float, float], words: str, anchor: str = "start", most: int | None = None
+    ) -> None:
+        """One line of text whose base line is at `at`; `anchor` is start, middle or end.
+
+        Of more than `most` signs the first are written, and all are shown where a mouse rests on them.
+        """
+        long = most is not None and len(words) > most
         added = self._add("text", kind, {"x": at[0], "y": at[1]})
         added.set("text-anchor", anchor)
-        added.text = words
+        added.text = f"{words[: (most or 0) - 1].rstrip()}…" if long else words
+        if long:
+            ElementTree.SubElement(added, "title").text = words
 
     def markup(self) -> Markup:
         return Markup(ElementTree.tostring(self._root, encoding="unicode"))  # noqa: S704 (escaped by ElementTree)

@@ -13,6 +13,8 @@ from worker.review.plots.canvas import Canvas, Told
 WIDTH, ROW = 560, 28
 _LABEL, _SAID = 150, 112
 """Units for the label on the left and for the words on the right."""
+_MOST_SIGNS = 22
+"""Of a label: more does not fit."""
 _BAR = 14
 _DOT = 5
 _AXIS = 24
@@ -46,7 +48,7 @@ def bars(told: Told, rows: Sequence[Bar]) -> Markup:
     room = WIDTH - _LABEL - _SAID
     for at, row in enumerate(rows):
         middle = ROW * at + ROW / 2 + 2
-        canvas.text("label", (_LABEL - 10, middle + 4), row.label, "end")
+        canvas.text("label", (_LABEL - 10, middle + 4), row.label, "end", _MOST_SIGNS)
         canvas.rect("track", (_LABEL, middle - _BAR / 2, room, _BAR), round=2)
         left = float(_LABEL)
         for kind, label, value in row.parts:
@@ -74,7 +76,7 @@ def intervals(told: Told, rows: Sequence[Interval]) -> Markup:
     for at, row in enumerate(rows):
         middle = ROW * at + ROW / 2
         few = " few" if row.few else ""
-        canvas.text(f"label{few}", (_LABEL - 10, middle + 4), row.label, "end")
+        canvas.text(f"label{few}", (_LABEL - 10, middle + 4), row.label, "end", _MOST_SIGNS)
         if row.share is not None and row.low is not None and row.high is not None:
             canvas.rect(
                 f"span{few}", (across(row.low), middle - 4, across(row.high) - across(row.low), 8), round=4
