@@ -14,6 +14,8 @@ from config.settings import Settings, load_settings
 from worker.cli import cli
 from worker.operate.check import Check, Status
 from worker.operate.doctor import examine
+from worker.review.people import people
+from worker.store.people import Role
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -122,3 +124,21 @@ def test_an_eviction_policy_is_told(settings: Settings, broker_url: str, embedde
     assert check.status is Status.WARN
     assert "noeviction" in check.next_step
     assert broker_url
+
+
+def test_second_reviews_that_nobody_could_settle_are_told(rig: Rig) -> None:
+    asked = rig.settings.policy.second_review.model_copy(update={"share": 0.5})
+    settings = changed(rig.settings, policy={"second_review": asked})
+
+    def told() -> Check | None:
+        return named(examine(settings)).get(("pages", "adjudicators"))
+
+    with rig.sessions.begin() as session:
+        people.add(session, "Maria", {Role.REVIEWER}, actor="test")
+    alone = told()
+    assert alone is not None
+    assert alone.status is Status.WARN
+    assert "hashwarden people roles" in alone.next_step
+    with rig.sessions.begin() as session:
+        people.add(session, "Jo", {Role.ADJUDICATOR}, actor="test")
+    assert told() is None
