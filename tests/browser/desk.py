@@ -64,6 +64,11 @@ class Person:
         with self.page.expect_navigation():
             self.page.keyboard.press("Enter")
 
+    def go_on(self) -> None:
+        """Enter where the focus is: after a decision, on the button that takes the next review."""
+        expect(self.page.locator("#next")).to_be_focused()
+        self.enter()
+
     def press(self, name: str) -> None:
         """A button that sends a form, and the page that follows."""
         with self.page.expect_navigation():

@@ -139,3 +139,61 @@ def test_nobody_has_more_than_three_at_once(desk: Desk) -> None:
     ann.at(desk.system.held())
     ann.press("Take it")
     ann.is_told("You have 3 reviews open", "Decide one or hand one back")
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_review_after_review_takes_three_presses(desk: Desk, width: int) -> None:
+    for number in range(3):
+        desk.system.held(folder=f"row{number}")
+    ann = desk.person()
+    ann.page.set_viewport_size({"width": width, "height": 800})
+    ann.page.goto("/")
+    ann.press("Take the next one")
+    for _ in range(2):
+        ann.say("not_a_match")
+        ann.state_is("not a match")
+        ann.go_on()
+        expect(ann.page.locator("#verdicts")).to_be_visible()
+    ann.press("Hand back")
+    expect(ann.page.locator("#next")).to_be_focused()
+
+
+def test_after_an_undo_the_focus_is_at_the_verdicts(desk: Desk) -> None:
+    held, ann = desk.system.held(), desk.person()
+    ann.decide(held, "lawful")
+    ann.page.keyboard.press("n")
+    expect(ann.page.locator("#next")).to_be_focused()
+    ann.page.keyboard.press("z")
+    ann.enter()
+    expect(ann.page.get_by_role("heading", name="Decide")).to_be_focused()
+    ann.page.keyboard.press("Tab")
+    expect(ann.page.get_by_role("radio").first).to_be_focused()
+
+
+def test_keys_go_to_the_rungs_and_show_nothing(desk: Desk) -> None:
+    ann = desk.person()
+    ann.take(desk.system.held())
+    for key, name in {"m": "Mosaic", "g": "Grey thumbnail", "w": "Hold: the whole"}.items():
+        ann.page.keyboard.press(key)
+        expect(ann.button(name)).to_be_focused()
+    expect(ann.page.locator("[data-screen] img")).to_have_count(0)
+    ann.page.keyboard.press("m")
+    ann.page.keyboard.press("Enter")
+    expect(ann.page.get_by_role("status")).to_have_text("Mosaic shown.")
+
+
+def test_an_undo_names_the_near_copies_that_stay_decided(desk: Desk) -> None:
+    system, ann = desk.system, desk.person()
+    held = system.held()
+    copy = system.near(held)
+    ann.decide(held, "confirmed")
+    there = ann.page.get_by_text("each undone on its own page").get_by_role("link")
+    expect(there).to_have_text(f"Review {copy.review}")
+    ann.page.keyboard.press("z")
+    ann.enter()
+    assert (system.state(held), system.state(copy)) == ("held", "removed")
+    ann.at(copy)
+    expect(ann.page.get_by_text("each undone on its own page")).to_have_count(0)
+    ann.page.keyboard.press("z")
+    ann.enter()
+    assert system.state(copy) == "held"

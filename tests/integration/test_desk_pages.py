@@ -114,7 +114,7 @@ def test_every_way_of_giving_back_ends_the_claim(rig: Rig, pages: Pages, how: st
     review = add_review(rig)
     form = pages.form(review)
     body = {"token": form["token"], "claim": form["claim"], "how": how}
-    assert pages.maria.post(f"/reviews/{review}/leave", data=body).headers["location"] == "/"
+    assert pages.maria.post(f"/reviews/{review}/leave", data=body).headers["location"] == "/#next"
     with rig.sessions() as session:
         assert session.scalars(select(ClaimRow)).all() == []
     offered = pages.press("/", "/next").headers["location"]
@@ -154,7 +154,9 @@ def test_a_suspected_minor_is_in_no_list_but_the_restricted_one(rig: Rig, pages:
         upload = session.scalars(select(Upload.id)).one()
     page = f"/reviews/{review}"
     fields = pages.fields(page, f'action="{page}"', pages.maria)
-    assert pages.maria.post(page, data=fields | {"verdict": "suspected_minor"}).headers["location"] == "/"
+    assert (
+        pages.maria.post(page, data=fields | {"verdict": "suspected_minor"}).headers["location"] == "/#next"
+    )
     for address in (page, f"/uploads/{upload}"):
         assert pages.maria.get(address).status_code == 404
     assert pages.maria.get("/minors").status_code == 403

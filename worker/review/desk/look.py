@@ -20,6 +20,7 @@ from worker.review.desk.claims import Claim
 from worker.review.desk.evidence import Copy, Evidence, copies, evidence
 from worker.review.desk.listing import ReviewDetail, review_detail
 from worker.review.desk.second import opinions_on
+from worker.review.desk.together import decided_with
 from worker.review.desk.undo import may_undo
 from worker.review.faults import NotThereError
 from worker.review.people.people import Visitor
@@ -49,6 +50,8 @@ class Look:
     """Contents that a verdict by this claim decides."""
     undo_until: datetime | None
     """Until when this person may undo what was last said; None when they may not."""
+    together: tuple[int, ...]
+    """Other reviews that the verdict which may be undone decided along with this one."""
     blind: bool
     """Names and history are left out."""
     opinions: tuple[str, ...]
@@ -76,6 +79,7 @@ def look_at(session: Session, policy: PolicySettings, visitor: Visitor, review_i
     together = [content.id, *(copy.content_id for copy in near if copy.review_id in held)]
     blind = review.state == "open" and review.stage != Stage.FIRST
     said = opinions_on(session, review) if review.stage == Stage.ADJUDICATION else ()
+    undo_until = may_undo(session, review, visitor.pseudonym, lead=visitor.may(May.UNDO_OTHERS))
     return Look(
         detail=_without_names(detail) if blind else detail,
         evidence=evidence(session, policy, content.id, detail.line),
@@ -85,7 +89,8 @@ def look_at(session: Session, policy: PolicySettings, visitor: Visitor, review_i
         claim_left=claim.left if claim is not None else 0.0,
         blast=uploads_in(session, together),
         contents=len(together),
-        undo_until=may_undo(session, review, visitor.pseudonym, lead=visitor.may(May.UNDO_OTHERS)),
+        undo_until=undo_until,
+        together=decided_with(session, review) if undo_until is not None else (),
         blind=blind,
         opinions=tuple(sorted(opinion.verdict for opinion in said)),
         appeal=appeals.open_appeal_of(session, review_id),

@@ -35,6 +35,7 @@ from worker.review.desk.checks import (
 )
 from worker.review.desk.enact import FEEDBACK, TARGET, Moved, enact
 from worker.review.desk.second import RELEASES, needs_second, next_stage, opinions_on
+from worker.review.desk.together import request_of
 from worker.store import clusters, contents
 from worker.store.desk import ClaimRow, Opinion, Stage
 from worker.store.models import Content, DecisionRow, Review
@@ -304,7 +305,7 @@ def _one(
     lead: bool,
 ) -> Decided:
     """One review: the verdict is kept for a second person, or enacted."""
-    request_id = said.request_id if lead else f"{said.request_id}#{review.id}"
+    request_id = said.request_id if lead else request_of(said.request_id, review.id)
     stage = Stage(review.stage) if review.state == "open" else Stage.FIRST
     opinions = opinions_on(session, review) if review.state == "open" else ()
     first = Verdict(opinions[0].verdict) if opinions else None

@@ -39,6 +39,9 @@ from worker.review.reveal.reveals import Reveals
 ROWS = 50
 """Reviews that the queue shows; the most urgent ones. Its counts say how many there are."""
 
+NEXT = "#next"
+"""Where the next action is on a page that follows: its button has the focus, with and without the script."""
+
 KEPT_SECONDS = 2.0
 """How long counts by bank and cause, and alarms, are shared by all who look at the queue."""
 
@@ -177,8 +180,8 @@ class DeskPages:
             self._desk.leave(request.state.visitor, review_id, how, claim)
             if how is Leave.SKIPPED:
                 following = self._desk.next(request.state.visitor)
-                return _to(f"/reviews/{following.reviews[0]}" if following is not None else "/")
-        return _to("/")
+                return _to(f"/reviews/{following.reviews[0]}" if following is not None else f"/{NEXT}")
+        return _to(f"/{NEXT}")
 
     def decide(
         self,
@@ -206,12 +209,12 @@ class DeskPages:
             )
         if outcome.proposal_id is not None:
             return _to("/proposals")
-        return _to("/" if outcome.hidden else f"/reviews/{review_id}")
+        return _to(f"/{NEXT}" if outcome.hidden else f"/reviews/{review_id}{NEXT}")
 
     def undo(self, request: Request, review_id: Number, request_id: Text) -> RedirectResponse:
         with _told():
             undone = self._desk.undo(request.state.visitor, review_id, request_id=request_id)
-        return _to("/proposals" if undone.proposal_id is not None else f"/reviews/{review_id}")
+        return _to("/proposals" if undone.proposal_id is not None else f"/reviews/{review_id}#decide")
 
     def appeal(self, request: Request, upload_id: Number, reason: Text) -> RedirectResponse:
         with _told():

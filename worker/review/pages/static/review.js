@@ -75,14 +75,14 @@
       }
     } else {
       const choice = verdicts && verdicts.querySelector(`input[name=verdict][data-key="${CSS.escape(event.key)}"]`);
-      const form = document.querySelector(`form[data-key="${CSS.escape(event.key)}"]`);
+      const keyed = document.querySelector(`:is(button, form)[data-key="${CSS.escape(event.key)}"]`);
       if (choice) {
         choice.checked = true;
         choice.focus();
-      } else if (form) {
+      } else if (keyed) {
         // Enter presses it, as it sends a verdict: one key alone never acts.
         event.preventDefault();
-        form.querySelector("button").focus();
+        (keyed.matches("form") ? keyed.querySelector("button") : keyed).focus();
       }
     }
   });
