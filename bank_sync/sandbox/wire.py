@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bank_sync.sandbox.guesses import Guesses
+
 TOKEN_SECONDS = 3600
 SIGNAL_TYPES = frozenset({"ImagePDQ", "VideoMD5", "VideoTMK", "Text", "URL"})
 _GONE = frozenset({"Withdrawn", "Deleted"})
@@ -39,6 +41,8 @@ class _Hash:
     cases: dict[str, str] = field(default_factory=dict)
     feedback: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By platform: a platform's newer feedback replaces its older one."""
+    pulled: dict[str, str] = field(default_factory=dict)
+    """By platform: the status with which it last pulled the hash."""
 
     @property
     def status(self) -> str:
@@ -103,6 +107,7 @@ class PracticeBank:
         self._hashes: dict[Key, _Hash] = {}
         self._ordered: list[tuple[int, str, str]] | None = None
         self._pins: dict[str, str] = {}
+        self._guesses = Guesses(now)
 
     def open_case(self, hashes: Iterable[Key]) -> Case:
         """A new case over these (signal type, value) pairs; a hash may belong to several cases."""
@@ -117,7 +122,8 @@ class PracticeBank:
             return case
 
     def end_case(self, number: str, pin: str, status: str) -> int:
-        """Withdraws or deletes a case; how many hashes that touches."""
+        """Withdraws or deletes a case; how many hashes that touches. All that take a PIN raise PracticeError for a
+        wrong one and, after too many of them, for any."""
         with self._lock:
             self._check_pin(number, pin)
             pairs = [pair for pair, known in self._hashes.items() if number in known.cases]
@@ -142,15 +148,16 @@ class PracticeBank:
                         "signalType": known.signal_type,
                         "status": known.status,
                         "feedback": [{"source": source} | said for source, said in known.feedback.items()],
+                        "pulled": dict(known.pulled),
                     }
                     for known in hashes
                 ],
             }
 
     def page(
-        self, start: int, size: int, token: str | None, token_seconds: float
+        self, platform: str, start: int, size: int, token: str | None, token_seconds: float
     ) -> tuple[list[dict[str, Any]], int, str, bool]:
-        """Records, next set timestamp, page token and whether there are more."""
+        """What a platform pulls: records, next set timestamp, page token and whether there are more."""
         with self._lock:
             cursor = Cursor(start, (start, "", ""), start, self._now())
             if token is not None:
@@ -161,7 +168,10 @@ class PracticeBank:
                 self._ordered = sorted((known.modified, *pair) for pair, known in self._hashes.items())
             begin = bisect_right(self._ordered, cursor.after)
             served = self._ordered[begin : begin + size]
-            records = [self._hashes[(kind, value)].record() for _, kind, value in served]
+            pulled = [self._hashes[(kind, value)] for _, kind, value in served]
+            for known in pulled:
+                known.pulled[platform] = known.status
+            records = [known.record() for known in pulled]
             high = max([cursor.high, *(modified for modified, _, _ in served)])
             after = served[-1] if served else cursor.after
             following = Cursor(start, after, high, self._now())
@@ -207,5 +217,13 @@ class PracticeBank:
 
     def _check_pin(self, number: str, pin: str) -> None:
         known = self._pins.get(number)
-        if known is None or not secrets.compare_digest(known.encode(), pin.encode()):
-            raise PracticeError(403, "No case has this number and pin.")
+        # Numbers are beyond guessing; only tries at a case that exists are counted, so that nobody fills the memory.
+        if known is not None and self._guesses.wait(number):
+            raise PracticeError(
+                429, "The PIN of this case was wrong too often. Try again in a quarter of an hour."
+            )
+        right = known is not None and secrets.compare_digest(known.encode(), pin.encode())
+        if known is not None:
+            self._guesses.count(number, right=right)
+        if not right:
+            raise PracticeError(403, "No case has this number and PIN.")
