@@ -2,13 +2,10 @@
 
 const BLOCK = 64;
 
-const SHIFTS = [
-  [7, 12, 17, 22],
-  [5, 9, 14, 20],
-  [4, 11, 16, 23],
-  [6, 10, 15, 21],
-];
 const SINES = Int32Array.from({ length: BLOCK }, (_, step) => Math.floor(Math.abs(Math.sin(step + 1)) * 2 ** 32));
+
+/* One step: `sum` turned left by `shift` bits, on top of `b`. */
+const turned = (sum, shift, b) => (((sum << shift) | (sum >>> (32 - shift))) + b) | 0;
 
 export class Md5 {
   #state = Int32Array.of(0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476);
@@ -54,29 +51,29 @@ export class Md5 {
       const from = start + block * BLOCK;
       for (let word = 0; word < 16; word++) words[word] = view.getInt32(from + 4 * word, true);
       const [a0, b0, c0, d0] = [a, b, c, d];
-      for (let step = 0; step < BLOCK; step++) {
-        const round = step >> 4;
-        let mixed;
-        let word;
-        if (round === 0) {
-          mixed = (b & c) | (~b & d);
-          word = step;
-        } else if (round === 1) {
-          mixed = (d & b) | (~d & c);
-          word = (5 * step + 1) & 15;
-        } else if (round === 2) {
-          mixed = b ^ c ^ d;
-          word = (3 * step + 5) & 15;
-        } else {
-          mixed = c ^ (b | ~d);
-          word = (7 * step) & 15;
-        }
-        const sum = (a + mixed + SINES[step] + words[word]) | 0;
-        const shift = SHIFTS[round][step & 3];
-        a = d;
-        d = c;
-        c = b;
-        b = (b + ((sum << shift) | (sum >>> (32 - shift)))) | 0;
+      for (let at = 0; at < 16; at += 4) {
+        a = turned(a + ((b & c) | (~b & d)) + SINES[at] + words[at], 7, b);
+        d = turned(d + ((a & b) | (~a & c)) + SINES[at + 1] + words[at + 1], 12, a);
+        c = turned(c + ((d & a) | (~d & b)) + SINES[at + 2] + words[at + 2], 17, d);
+        b = turned(b + ((c & d) | (~c & a)) + SINES[at + 3] + words[at + 3], 22, c);
+      }
+      for (let at = 16; at < 32; at += 4) {
+        a = turned(a + ((d & b) | (~d & c)) + SINES[at] + words[(5 * at + 1) & 15], 5, b);
+        d = turned(d + ((c & a) | (~c & b)) + SINES[at + 1] + words[(5 * (at + 1) + 1) & 15], 9, a);
+        c = turned(c + ((b & d) | (~b & a)) + SINES[at + 2] + words[(5 * (at + 2) + 1) & 15], 14, d);
+        b = turned(b + ((a & c) | (~a & d)) + SINES[at + 3] + words[(5 * (at + 3) + 1) & 15], 20, c);
+      }
+      for (let at = 32; at < 48; at += 4) {
+        a = turned(a + (b ^ c ^ d) + SINES[at] + words[(3 * at + 5) & 15], 4, b);
+        d = turned(d + (a ^ b ^ c) + SINES[at + 1] + words[(3 * (at + 1) + 5) & 15], 11, a);
+        c = turned(c + (d ^ a ^ b) + SINES[at + 2] + words[(3 * (at + 2) + 5) & 15], 16, d);
+        b = turned(b + (c ^ d ^ a) + SINES[at + 3] + words[(3 * (at + 3) + 5) & 15], 23, c);
+      }
+      for (let at = 48; at < 64; at += 4) {
+        a = turned(a + (c ^ (b | ~d)) + SINES[at] + words[(7 * at) & 15], 6, b);
+        d = turned(d + (b ^ (a | ~c)) + SINES[at + 1] + words[(7 * (at + 1)) & 15], 10, a);
+        c = turned(c + (a ^ (d | ~b)) + SINES[at + 2] + words[(7 * (at + 2)) & 15], 15, d);
+        b = turned(b + (d ^ (c | ~a)) + SINES[at + 3] + words[(7 * (at + 3)) & 15], 21, c);
       }
       a = (a + a0) | 0;
       b = (b + b0) | 0;
