@@ -5,6 +5,7 @@ const WORDS = {
   unreadable:
     "can't be opened here. If it is a HEIC or RAW picture, save it as JPEG on the device that made it and pick that. " +
     "It is left out.",
+  double: "is the same as another one here. It is sent once.",
   faint: "has too little in it to be recognised, like a page of one colour. It is left out.",
 };
 
@@ -17,7 +18,8 @@ let letter = "";
 worker.addEventListener("message", ({ data: { number, ...told } }) => {
   const file = files.get(number);
   if (!file) return;
-  Object.assign(file, told);
+  const same = told.hashValue && ready().some((other) => other.hashValue === told.hashValue);
+  Object.assign(file, same ? { refused: "double" } : told);
   show();
 });
 worker.addEventListener("error", () => {
@@ -48,23 +50,27 @@ at("files").addEventListener("change", (event) => {
   show();
 });
 
+function ready() {
+  return [...files.values()].filter((file) => file.hashValue);
+}
+
 function show() {
   const all = [...files.values()];
   for (const file of all) file.line.firstChild.textContent = `${file.name}: ${state(file)}`;
-  const ready = all.filter((file) => file.hashValue);
+  const good = ready();
   const busy = all.filter((file) => !file.hashValue && !file.refused);
   at("said").textContent = all.length
     ? busy.length
       ? `Making hashes on this device: ${all.length - busy.length} of ${all.length} done.`
-      : `${ready.length} of ${all.length} ready.`
+      : `${good.length} of ${all.length} ready.`
     : "";
   const text = JSON.stringify({ hashes: hashes() }, null, 1);
   if (at("letter").textContent !== text) {
     at("letter").textContent = text;
     letter = fresh();
   }
-  at("send").textContent = ready.length === 1 ? "Send 1 hash" : `Send ${ready.length} hashes`;
-  at("sending").hidden = busy.length > 0 || ready.length === 0;
+  at("send").textContent = good.length === 1 ? "Send 1 hash" : `Send ${good.length} hashes`;
+  at("sending").hidden = busy.length > 0 || good.length === 0;
 }
 
 function state(file) {
@@ -74,9 +80,7 @@ function state(file) {
 }
 
 function hashes() {
-  return [...files.values()]
-    .filter((file) => file.hashValue)
-    .map(({ signalType, hashValue }) => ({ signalType, hashValue }));
+  return ready().map(({ signalType, hashValue }) => ({ signalType, hashValue }));
 }
 
 /* A random name for one list of hashes: sent again after a lost answer, it opens no second case. */
@@ -107,9 +111,10 @@ at("send").addEventListener("click", async () => {
 function sent({ caseNumber, pin }) {
   at("number").textContent = at("same-number").value = caseNumber;
   at("pin").textContent = at("same-pin").value = pin;
+  for (const file of ready()) at("order").append(Object.assign(document.createElement("li"), { textContent: file.name }));
   files.clear();
   for (const id of ["picked", "letter"]) at(id).replaceChildren();
-  for (const id of ["picking", "said", "picked", "sending"]) at(id).hidden = true;
+  for (const id of ["lead", "picking", "said", "picked", "sending"]) at(id).hidden = true;
   at("sent").hidden = false;
   at("sent-title").focus();
 }
