@@ -115,6 +115,7 @@ function sent({ caseNumber, pin }) {
   files.clear();
   for (const id of ["picked", "letter"]) at(id).replaceChildren();
   for (const id of ["lead", "picking", "said", "picked", "sending"]) at(id).hidden = true;
+  document.title = `Sent – ${document.title}`;
   at("sent").hidden = false;
   at("sent-title").focus();
 }
