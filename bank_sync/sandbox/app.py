@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,12 +22,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from bank_sync.sandbox.faults import Faults
+from bank_sync.sandbox.pages import pages
 from bank_sync.sandbox.wire import TOKEN_SECONDS, PracticeBank, PracticeError
 
 PLATFORM = "practice-platform"
 """The name under which feedback given with the practice keys appears."""
 
-_INDEX = Path(__file__).parent / "templates" / "index.html"
 _MAX_PAGE = 10_000
 
 log = structlog.get_logger()
@@ -50,14 +49,11 @@ def make_app(keys: PracticeKeys | None = None, *, now: Callable[[], float] = tim
     bank = PracticeBank(now)
     faults = Faults()
     app = FastAPI(title="Hashwarden practice bank", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(pages(bank))
 
     @app.exception_handler(PracticeError)
     async def _refuse(_request: Request, error: PracticeError) -> Response:
         return JSONResponse({"statusCode": error.status, "message": str(error)}, error.status)
-
-    @app.get("/")
-    async def _index() -> Response:
-        return HTMLResponse(_INDEX.read_text(encoding="utf-8"))
 
     @app.get("/FetchHashes")
     async def _fetch(request: Request) -> Response:
@@ -78,7 +74,7 @@ def make_app(keys: PracticeKeys | None = None, *, now: Callable[[], float] = tim
             same = token is None and "same_page" in faults.listed()
         expiry = faults.use("token_expires") if token else None
         seconds = TOKEN_SECONDS if expiry is None else float(expiry.get("seconds", 0))
-        records, high, following, more = bank.page(start, size, token, seconds)
+        records, high, following, more = bank.page(PLATFORM, start, size, token, seconds)
         body: dict[str, Any] = {
             "count": len(records),
             "hasMoreRecords": more or same,

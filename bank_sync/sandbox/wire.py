@@ -16,8 +16,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bank_sync.sandbox.guesses import Guesses
+
 TOKEN_SECONDS = 3600
 SIGNAL_TYPES = frozenset({"ImagePDQ", "VideoMD5", "VideoTMK", "Text", "URL"})
+_NO_CASE = "No case has this number and PIN."
 _GONE = frozenset({"Withdrawn", "Deleted"})
 
 Key = tuple[str, str]
@@ -39,6 +42,8 @@ class _Hash:
     cases: dict[str, str] = field(default_factory=dict)
     feedback: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By platform: a platform's newer feedback replaces its older one."""
+    pulled: dict[str, str] = field(default_factory=dict)
+    """By platform: the status with which it last pulled the hash."""
 
     @property
     def status(self) -> str:
@@ -67,6 +72,14 @@ class Case:
 
     number: str
     pin: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A case as the bank keeps it: its hashes in the order in which they were sent."""
+
+    pin: str
+    pairs: tuple[Key, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,8 @@ class PracticeBank:
         self._lock = threading.RLock()
         self._hashes: dict[Key, _Hash] = {}
         self._ordered: list[tuple[int, str, str]] | None = None
-        self._pins: dict[str, str] = {}
+        self._cases: dict[str, _Opened] = {}
+        self._guesses = Guesses(now)
 
     def open_case(self, hashes: Iterable[Key]) -> Case:
         """A new case over these (signal type, value) pairs; a hash may belong to several cases."""
@@ -111,16 +125,18 @@ class PracticeBank:
             raise PracticeError(400, "A case needs hashes, each with a known signalType and a hashValue.")
         with self._lock:
             case = Case(str(uuid.uuid4()), f"{secrets.randbelow(10**6):06d}")
-            self._pins[case.number] = case.pin
+            self._cases[case.number] = _Opened(case.pin, tuple(dict.fromkeys(pairs)))
             for pair in pairs:
                 self._touch(pair).cases[case.number] = "Received"
             return case
 
     def end_case(self, number: str, pin: str, status: str) -> int:
-        """Withdraws or deletes a case; how many hashes that touches."""
+        """Withdraws or deletes a case; how many hashes that touches.
+
+        What takes a PIN raises PracticeError for a wrong one and, after too many of them, for any.
+        """
         with self._lock:
-            self._check_pin(number, pin)
-            pairs = [pair for pair, known in self._hashes.items() if number in known.cases]
+            pairs = self._opened(number, pin).pairs
             for pair in pairs:
                 self._touch(pair).cases[number] = status
             return len(pairs)
@@ -130,10 +146,9 @@ class PracticeBank:
         return self.end_case(number, pin, "Active")
 
     def progress(self, number: str, pin: str) -> dict[str, Any]:
-        """What platforms said of each hash of a case; the hashes themselves are not repeated."""
+        """What platforms said of each hash of a case, as they were sent; the hashes themselves are not repeated."""
         with self._lock:
-            self._check_pin(number, pin)
-            hashes = [known for known in self._hashes.values() if number in known.cases]
+            hashes = [self._hashes[pair] for pair in self._opened(number, pin).pairs]
             return {
                 "caseNumber": number,
                 "status": hashes[0].cases[number],
@@ -142,15 +157,16 @@ class PracticeBank:
                         "signalType": known.signal_type,
                         "status": known.status,
                         "feedback": [{"source": source} | said for source, said in known.feedback.items()],
+                        "pulled": dict(known.pulled),
                     }
                     for known in hashes
                 ],
             }
 
     def page(
-        self, start: int, size: int, token: str | None, token_seconds: float
+        self, platform: str, start: int, size: int, token: str | None, token_seconds: float
     ) -> tuple[list[dict[str, Any]], int, str, bool]:
-        """Records, next set timestamp, page token and whether there are more."""
+        """What a platform pulls: records, next set timestamp, page token and whether there are more."""
         with self._lock:
             cursor = Cursor(start, (start, "", ""), start, self._now())
             if token is not None:
@@ -161,7 +177,10 @@ class PracticeBank:
                 self._ordered = sorted((known.modified, *pair) for pair, known in self._hashes.items())
             begin = bisect_right(self._ordered, cursor.after)
             served = self._ordered[begin : begin + size]
-            records = [self._hashes[(kind, value)].record() for _, kind, value in served]
+            pulled = [self._hashes[(kind, value)] for _, kind, value in served]
+            for known in pulled:
+                known.pulled[platform] = known.status
+            records = [known.record() for known in pulled]
             high = max([cursor.high, *(modified for modified, _, _ in served)])
             after = served[-1] if served else cursor.after
             following = Cursor(start, after, high, self._now())
@@ -192,7 +211,7 @@ class PracticeBank:
     def counts(self) -> dict[str, int]:
         """How much it holds."""
         with self._lock:
-            return {"cases": len(self._pins), "hashes": len(self._hashes)}
+            return {"cases": len(self._cases), "hashes": len(self._hashes)}
 
     def _say(self, platform: str, pair: Key, said: dict[str, Any]) -> None:
         feedback = {"feedbackValue": said.get("feedbackValue"), "tags": said.get("tags") or []}
@@ -205,7 +224,17 @@ class PracticeBank:
         self._ordered = None
         return known
 
-    def _check_pin(self, number: str, pin: str) -> None:
-        known = self._pins.get(number)
-        if known is None or not secrets.compare_digest(known.encode(), pin.encode()):
-            raise PracticeError(403, "No case has this number and pin.")
+    def _opened(self, number: str, pin: str) -> _Opened:
+        case = self._cases.get(number)
+        # Numbers are beyond guessing; only tries at a case that exists are counted, so that nobody fills the memory.
+        if case is None:
+            raise PracticeError(403, _NO_CASE)
+        if self._guesses.wait(number):
+            raise PracticeError(
+                429, "The PIN of this case was wrong too often. Try again in a quarter of an hour."
+            )
+        right = secrets.compare_digest(case.pin.encode(), pin.encode())
+        self._guesses.count(number, right=right)
+        if not right:
+            raise PracticeError(403, _NO_CASE)
+        return case

@@ -1,0 +1,121 @@
+/* The page that hashes and sends. It never reads a file: the worker does, and answers with the hash. */
+
+const WORDS = {
+  waiting: "waits",
+  unreadable:
+    "can't be opened here. If it is a HEIC or RAW picture, save it as JPEG on the device that made it and pick that. " +
+    "It is left out.",
+  double: "is the same as another one here. It is sent once.",
+  faint: "has too little in it to be recognised, like a page of one colour. It is left out.",
+};
+
+const at = (id) => document.getElementById(id);
+const worker = new Worker("/static/hashing.js", { type: "module" });
+const files = new Map();
+let counter = 0;
+let letter = "";
+
+worker.addEventListener("message", ({ data: { number, ...told } }) => {
+  const file = files.get(number);
+  if (!file) return;
+  const same = told.hashValue && ready().some((other) => other.hashValue === told.hashValue);
+  Object.assign(file, same ? { refused: "double" } : told);
+  show();
+});
+worker.addEventListener("error", () => {
+  at("said").textContent = "This browser can't make hashes. A newer one can; nothing was sent.";
+});
+
+at("files").addEventListener("change", (event) => {
+  for (const file of event.target.files) {
+    const number = counter++;
+    const line = document.createElement("li");
+    files.set(number, { name: file.name, line });
+    worker.postMessage({ number, file });
+    const words = document.createElement("span");
+    const remove = document.createElement("button");
+    remove.type = "button";
+    remove.textContent = "Leave out";
+    remove.setAttribute("aria-label", `Leave out ${file.name}`);
+    remove.addEventListener("click", () => {
+      files.delete(number);
+      line.remove();
+      at("files").focus();
+      show();
+    });
+    line.append(words, remove);
+    at("picked").append(line);
+  }
+  event.target.value = "";
+  show();
+});
+
+function ready() {
+  return [...files.values()].filter((file) => file.hashValue);
+}
+
+function show() {
+  const all = [...files.values()];
+  for (const file of all) file.line.firstChild.textContent = `${file.name}: ${state(file)}`;
+  const good = ready();
+  const busy = all.filter((file) => !file.hashValue && !file.refused);
+  at("said").textContent = all.length
+    ? busy.length
+      ? `Making hashes on this device: ${all.length - busy.length} of ${all.length} done.`
+      : `${good.length} of ${all.length} ready.`
+    : "";
+  const text = JSON.stringify({ hashes: hashes() }, null, 1);
+  if (at("letter").textContent !== text) {
+    at("letter").textContent = text;
+    letter = fresh();
+  }
+  at("send").textContent = good.length === 1 ? "Send 1 hash" : `Send ${good.length} hashes`;
+  at("sending").hidden = busy.length > 0 || good.length === 0;
+}
+
+function state(file) {
+  if (file.refused) return WORDS[file.refused];
+  if (file.hashValue) return file.signalType === "VideoMD5" ? "video, ready" : "picture, ready";
+  return file.share === undefined ? WORDS.waiting : `video, ${Math.floor(100 * file.share)} %`;
+}
+
+function hashes() {
+  return ready().map(({ signalType, hashValue }) => ({ signalType, hashValue }));
+}
+
+/* A random name for one list of hashes: sent again after a lost answer, it opens no second case. */
+function fresh() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+at("send").addEventListener("click", async () => {
+  const button = at("send");
+  button.disabled = true;
+  at("problem").textContent = "";
+  try {
+    const answer = await fetch("/cases", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Idempotency-Key": letter },
+      body: JSON.stringify({ hashes: hashes() }),
+      credentials: "omit",
+    });
+    if (!answer.ok) throw new Error(answer.statusText);
+    sent(await answer.json());
+  } catch {
+    at("problem").textContent = "The bank did not answer. Please send again: it will not be counted twice.";
+    button.disabled = false;
+  }
+});
+
+function sent({ caseNumber, pin }) {
+  at("number").textContent = at("same-number").value = caseNumber;
+  at("pin").textContent = at("same-pin").value = pin;
+  for (const file of ready()) at("order").append(Object.assign(document.createElement("li"), { textContent: file.name }));
+  files.clear();
+  for (const id of ["picked", "letter"]) at(id).replaceChildren();
+  for (const id of ["lead", "picking", "said", "picked", "sending"]) at(id).hidden = true;
+  document.title = `Sent – ${document.title}`;
+  at("sent").hidden = false;
+  at("sent-title").focus();
+}
