@@ -33,6 +33,7 @@ from config.exposure import ExposureSettings
 from config.minors import MinorSettings
 from config.oidc import OidcSettings
 from config.policy import BankSettings, PolicySettings
+from config.retention import RetentionSettings
 from config.rules import Ruleset
 
 CONFIG_FILE_VARIABLE = "HASHWARDEN_CONFIG"
@@ -254,6 +255,7 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     index: IndexSettings = IndexSettings()
     ledger: LedgerSettings = LedgerSettings()
+    retention: RetentionSettings = RetentionSettings()
     webhook: WebhookSettings = WebhookSettings()
     review: ReviewSettings = ReviewSettings()
     oidc: OidcSettings = OidcSettings()
