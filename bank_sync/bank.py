@@ -30,7 +30,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import UserDefinedType
 
@@ -154,6 +154,8 @@ class BankCheckpoint(Base):
     attempted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_error: Mapped[str | None] = mapped_column(Text)
     records_seen: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    second_keys: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    """Settings of whose keys the bank refused the first one lately, and took the second."""
 
 
 class BankReject(Base):
@@ -267,6 +269,15 @@ class Entry:
     raw_status: str
     case_count: int
     last_modified: int
+
+
+def note_keys(session: Session, bank: str, asked: Collection[str], seconds: Collection[str]) -> None:
+    """Notes of which of the keys that were `asked` the second ones are in use. Never commits."""
+    row = session.get(BankCheckpoint, bank, with_for_update=True)
+    if row is not None:
+        told = sorted({*row.second_keys} - {*asked} | {*asked} & {*seconds})
+        if told != row.second_keys:
+            row.second_keys = told
 
 
 def upsert(session: Session, bank: str, records: Iterable[BankRecord], *, generation: int = 0) -> Changes:

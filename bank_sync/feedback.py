@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from bank_sync import locks
-from bank_sync.bank import OWN_BANK, BankEntry, Feedback
+from bank_sync.bank import OWN_BANK, BankEntry, Feedback, note_keys
 from bank_sync.exchanges import open_exchange
 from bank_sync.exchanges.protocol import Exchange, ExchangeError, FeedbackItem, RequestRejectedError
 from config.database import Sessions, database_errors
@@ -140,9 +140,12 @@ def _send_bank(
         row.id: FeedbackItem(entries[row.entry_id].signal_type, entries[row.entry_id].signal, row.value)
         for row in due
     }
+    before = counts.sent
     with closing(open_exchange(name, bank)) as exchange:
         for at in range(0, len(due), max(exchange.max_feedback, 1)):
             _submit(session, exchange, due[at : at + max(exchange.max_feedback, 1)], items, counts)
+        if counts.sent > before:
+            note_keys(session, name, ("feedback_key",), exchange.second_keys)
 
 
 def _newest(session: Session, entry_ids: set[int]) -> dict[int, int]:

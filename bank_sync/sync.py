@@ -17,7 +17,7 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from bank_sync import locks
-from bank_sync.bank import BankCheckpoint, BankEntry, Changes, upsert, withdraw_unseen
+from bank_sync.bank import BankCheckpoint, BankEntry, Changes, note_keys, upsert, withdraw_unseen
 from bank_sync.compaction import Compaction
 from bank_sync.epoch import Published, publish_if_changed
 from bank_sync.exchanges import open_exchange
@@ -188,6 +188,8 @@ def sync_bank(
         try:
             with refused_records():
                 _pull(sessions, name, source, report, progress)
+            with sessions.begin() as session:
+                note_keys(session, name, ("subscription_key", "fetch_key"), source.second_keys)
         except (ExchangeError, RecordsRefusedError) as error:
             with sessions.begin() as session:
                 _checkpoint(session, name, source).last_error = error.code

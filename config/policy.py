@@ -205,6 +205,15 @@ class BankSettings(_Group):
     subscription_key: SecretStr | None = Field(None, description="stopncii: Ocp-Apim-Subscription-Key.")
     fetch_key: SecretStr | None = Field(None, description="stopncii: x-functions-key of FetchHashes.")
     feedback_key: SecretStr | None = Field(None, description="stopncii: x-functions-key of SubmitFeedback.")
+    second_subscription_key: SecretStr | None = Field(
+        None, description="stopncii: tried where subscription_key is refused, while it is being changed."
+    )
+    second_fetch_key: SecretStr | None = Field(
+        None, description="stopncii: tried where fetch_key is refused, while it is being changed."
+    )
+    second_feedback_key: SecretStr | None = Field(
+        None, description="stopncii: tried where feedback_key is refused, while it is being changed."
+    )
     page_size: int = Field(800, ge=1, le=10000, description="stopncii: records asked for per page.")
     timeout: float = Field(60, gt=0, description="stopncii: seconds to wait for one answer.")
     path: Path | None = Field(None, description="file: the file of `type value` lines.")

@@ -33,6 +33,7 @@ from config.exposure import ExposureSettings
 from config.minors import MinorSettings
 from config.oidc import OidcSettings
 from config.policy import BankSettings, PolicySettings
+from config.retention import RetentionSettings
 from config.rules import Ruleset
 
 CONFIG_FILE_VARIABLE = "HASHWARDEN_CONFIG"
@@ -191,7 +192,19 @@ class LedgerSettings(_Group):
 class WebhookSettings(_Group):
     url: str = Field("", description="Where the platform takes events; empty: no webhook.")
     secret: SecretStr | None = Field(None, description="Standard-webhooks secret (whsec_...).")
+    second_secret: SecretStr | None = Field(
+        None, description="A second one that signs each event too, while the secret is being changed."
+    )
     timeout: float = Field(15, gt=0, description="Seconds to wait for the platform's answer.")
+
+    @property
+    def secrets(self) -> list[str]:
+        """What each event is signed with; empty: nothing is sent."""
+        return [
+            secret.get_secret_value()
+            for secret in (self.secret, self.second_secret)
+            if secret is not None and secret.get_secret_value()
+        ]
 
 
 class ReviewSettings(_Group):
@@ -254,6 +267,7 @@ class Settings(BaseSettings):
     media: MediaSettings = MediaSettings()
     index: IndexSettings = IndexSettings()
     ledger: LedgerSettings = LedgerSettings()
+    retention: RetentionSettings = RetentionSettings()
     webhook: WebhookSettings = WebhookSettings()
     review: ReviewSettings = ReviewSettings()
     oidc: OidcSettings = OidcSettings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bank_sync.exchanges.files import FileExchange
+from bank_sync.exchanges.keys import BankKeys
 from bank_sync.exchanges.own import OwnExchange
 from bank_sync.exchanges.protocol import Exchange
 from bank_sync.exchanges.stopncii import StopNciiExchange
@@ -13,15 +14,9 @@ from config.policy import BankSettings
 def open_exchange(name: str, bank: BankSettings) -> Exchange:
     """The exchange that a bank's settings name; close it after use."""
     if bank.exchange == "stopncii":
-        client = StopNciiClient(
-            name,
-            bank.base_url,
-            subscription_key=bank.subscription_key,
-            fetch_key=bank.fetch_key,
-            feedback_key=bank.feedback_key,
-            timeout=bank.timeout,
-        )
-        return StopNciiExchange(name, client, bank.page_size)
+        keys = BankKeys(name, bank)
+        client = StopNciiClient(name, bank.base_url, keys, timeout=bank.timeout)
+        return StopNciiExchange(name, client, keys, bank.page_size)
     if bank.exchange == "file" and bank.path is not None:
         return FileExchange(bank.path)
     return OwnExchange()

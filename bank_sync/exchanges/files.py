@@ -137,6 +137,7 @@ class FileExchange:
     overlap = 0
     snapshot = True
     max_feedback = 0
+    second_keys: frozenset[str] = frozenset()
 
     def __init__(self, path: Path) -> None:
         self._path = path

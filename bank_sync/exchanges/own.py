@@ -14,6 +14,7 @@ class OwnExchange:
     overlap = 0
     snapshot = False
     max_feedback = 0
+    second_keys: frozenset[str] = frozenset()
 
     def version(self) -> str:
         return ""

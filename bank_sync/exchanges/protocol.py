@@ -96,6 +96,11 @@ class Exchange(Protocol):
     max_feedback: int
     """Items one submission may hold; 0: the bank takes no feedback."""
 
+    @property
+    def second_keys(self) -> frozenset[str]:
+        """Settings of which the bank took the second key since this was opened, because it refused the first."""
+        ...
+
     def version(self) -> str:
         """What of a snapshot changes whenever it shows anything else; '' where that can't be told without reading it.
 

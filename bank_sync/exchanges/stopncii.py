@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bank_sync.bank import BankRecord, Reject
+from bank_sync.exchanges.keys import BankKeys
 from bank_sync.exchanges.protocol import FeedbackItem, MalformedAnswerError, Page
 from bank_sync.exchanges.stopncii_client import StopNciiClient
 from bank_sync.signals import PDQ, VIDEO_MD5, SignalError, parse, write
@@ -41,12 +42,23 @@ class StopNciiExchange:
     max_feedback = 500
 
     def __init__(
-        self, name: str, client: StopNciiClient, page_size: int, *, now: Callable[[], float] = time.time
+        self,
+        name: str,
+        client: StopNciiClient,
+        keys: BankKeys,
+        page_size: int,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
         self._client = client
+        self._keys = keys
         self._page_size = page_size
         self._now = now
+
+    @property
+    def second_keys(self) -> frozenset[str]:
+        return self._keys.seconds
 
     def version(self) -> str:
         return ""

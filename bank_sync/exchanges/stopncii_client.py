@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 
+from bank_sync.exchanges.keys import BankKeys
 from bank_sync.exchanges.protocol import (
     ExchangeError,
     KeysRefusedError,
@@ -48,19 +48,15 @@ class StopNciiClient:
         self,
         name: str,
         base_url: str,
+        keys: BankKeys,
         *,
-        subscription_key: SecretStr | None,
-        fetch_key: SecretStr | None,
-        feedback_key: SecretStr | None,
         timeout: float,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._name = name
         # A trailing slash would ask for //FetchHashes.
         self._base_url = base_url.rstrip("/")
-        self._subscription_key = subscription_key
-        self._fetch_key = fetch_key
-        self._feedback_key = feedback_key
+        self._keys = keys
         self._pause = pause
         # A redirect would carry the keys to another host.
         self._http = httpx.Client(timeout=timeout, follow_redirects=False)
@@ -70,11 +66,13 @@ class StopNciiClient:
         params: dict[str, str] = {"startTimestamp": str(start), "pageSize": str(page_size)}
         if token is not None:
             params["nextPageToken"] = token
-        headers = self._headers("fetch_key", self._fetch_key)
+
+        def ask(headers: Mapping[str, str]) -> bytes:
+            return self._call("GET", "FetchHashes", headers, params=params)
+
         for attempt in range(RETRIES + 1):
             try:
-                raw = self._call("GET", "FetchHashes", headers, params=params)
-                return self._object(raw)
+                return self._object(self._keys.call("fetch_key", ask))
             except UnreachableError as error:
                 wait = BACKOFF * 2**attempt if error.retry_after is None else error.retry_after
                 if attempt == RETRIES or wait > MAX_WAIT:
@@ -91,27 +89,13 @@ class StopNciiClient:
 
     def submit_feedback(self, items: Sequence[Mapping[str, Any]]) -> None:
         """One SubmitFeedback call, tried once: whoever calls keeps the items and tries again."""
-        headers = self._headers("feedback_key", self._feedback_key)
-        self._call(
-            "POST", "SubmitFeedback", headers, body={"count": len(items), "hashFeedbacks": list(items)}
+        body = {"count": len(items), "hashFeedbacks": list(items)}
+        self._keys.call(
+            "feedback_key", lambda headers: self._call("POST", "SubmitFeedback", headers, body=body)
         )
 
     def close(self) -> None:
         self._http.close()
-
-    def _headers(self, setting: str, key: SecretStr | None) -> dict[str, str]:
-        for name, value in (("subscription_key", self._subscription_key), (setting, key)):
-            if value is None or not value.get_secret_value():
-                raise KeysRefusedError(
-                    f"The bank {self._name} has no {name}.",
-                    next_step=f"Set HASHWARDEN_BANKS__{self._name.upper()}__{name.upper()}.",
-                )
-        if self._subscription_key is None or key is None:
-            return {}
-        return {
-            "Ocp-Apim-Subscription-Key": self._subscription_key.get_secret_value(),
-            "x-functions-key": key.get_secret_value(),
-        }
 
     def _call(
         self,

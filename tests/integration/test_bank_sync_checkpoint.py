@@ -43,6 +43,7 @@ class KilledExchange:
         self.overlap = inner.overlap
         self.snapshot = inner.snapshot
         self.max_feedback = inner.max_feedback
+        self.second_keys = inner.second_keys
 
     def version(self) -> str:
         return self._inner.version()

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from bank_sync.bank import BankCheckpoint, BankEntry, BankRecord, BankReject
+from bank_sync.exchanges.keys import BankKeys
 from bank_sync.exchanges.protocol import (
     Exchange,
     ExchangeError,
@@ -91,16 +92,10 @@ def practice() -> Iterator[PracticeClient]:
 
 
 def _exchange(bank: BankSettings, waits: list[float] | None = None) -> Exchange:
-    client = StopNciiClient(
-        BANK,
-        bank.base_url,
-        subscription_key=bank.subscription_key,
-        fetch_key=bank.fetch_key,
-        feedback_key=bank.feedback_key,
-        timeout=bank.timeout,
-        pause=(waits if waits is not None else []).append,
-    )
-    return StopNciiExchange(BANK, client, bank.page_size)
+    keys = BankKeys(BANK, bank)
+    pause = (waits if waits is not None else []).append
+    client = StopNciiClient(BANK, bank.base_url, keys, timeout=bank.timeout, pause=pause)
+    return StopNciiExchange(BANK, client, keys, bank.page_size)
 
 
 def _sync(sessions: Sessions, bank: BankSettings, waits: list[float] | None = None) -> SyncReport:
@@ -235,6 +230,7 @@ class _Refused:
     overlap = 0
     snapshot = False
     max_feedback = 0
+    second_keys: frozenset[str] = frozenset()
 
     def version(self) -> str:
         return ""

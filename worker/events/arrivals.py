@@ -5,7 +5,7 @@ Rows are inserted and locked in one order everywhere, so that batches with the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -123,10 +123,11 @@ def record(session: Session, arrivals: Iterable[Arrival], batch: Batch) -> None:
     ordered = [by_name[name] for name in sorted(by_name)]
     for start in range(0, len(ordered), _ROWS_A_STATEMENT):
         chunk = ordered[start : start + _ROWS_A_STATEMENT]
-        new = _insert(session, chunk, batch)
-        known = [arrival for arrival in chunk if name_of(arrival.ref) not in new]
-        if known:
-            _see_again(session, known, batch)
+        while chunk:
+            new = _insert(session, chunk, batch)
+            known = [arrival for arrival in chunk if name_of(arrival.ref) not in new]
+            # Retention may delete a row while it is being seen again: then it is inserted anew.
+            chunk = _see_again(session, known, batch) if known else []
 
 
 def _insert(session: Session, arrivals: Sequence[Arrival], batch: Batch) -> set[Name]:
@@ -174,7 +175,8 @@ def _insert(session: Session, arrivals: Sequence[Arrival], batch: Batch) -> set[
     return names
 
 
-def _see_again(session: Session, arrivals: Sequence[Arrival], batch: Batch) -> None:
+def _see_again(session: Session, arrivals: Sequence[Arrival], batch: Batch) -> list[Arrival]:
+    """Notes the sighting, and makes due what it makes due; returns the arrivals whose row has gone meanwhile."""
     by_name = {name_of(arrival.ref): arrival for arrival in arrivals}
     rows = session.execute(
         select(
@@ -188,25 +190,38 @@ def _see_again(session: Session, arrivals: Sequence[Arrival], batch: Batch) -> N
             Upload.last_modified,
         ).where(any_of([arrival.ref for arrival in arrivals]))
     ).all()
-    seen: list[int] = []
+    seen: dict[int, Arrival] = {}
     changing: dict[int, Arrival] = {}
     for row in rows:
         name = name_of(ObjectRef(row.bucket, row.key, row.version_id, row.etag, row.size, row.last_modified))
         arrival = by_name[name]
-        seen.append(row.id)
+        seen[row.id] = arrival
         state = State(row.state)
         if state in arrival.rechecks or (state in LEFT_BEHIND and arrival.proven):
             changing[row.id] = arrival
-    batch.taken.seen += len(seen)
-    session.execute(
-        update(Upload)
-        .where(
-            Upload.id.in_(select(Upload.id).where(Upload.id.in_(seen)).order_by(Upload.id).with_for_update())
+    there = set(
+        session.scalars(
+            update(Upload)
+            .where(
+                Upload.id.in_(
+                    select(Upload.id).where(Upload.id.in_(seen)).order_by(Upload.id).with_for_update()
+                )
+            )
+            .values(last_seen_at=func.clock_timestamp())
+            .returning(Upload.id)
         )
-        .values(last_seen_at=func.clock_timestamp())
     )
+    again = [
+        upload_id for upload_id, arrival in seen.items() if arrival.proven and not arrival.ref.version_id
+    ]
+    session.execute(
+        update(Upload).where(Upload.id.in_(again), Upload.deleted_at.is_not(None)).values(deleted_at=None)
+    )
+    batch.taken.seen += len(there)
+    found = {name_of(arrival.ref) for upload_id, arrival in seen.items() if upload_id in there}
+    lost = [arrival for name, arrival in by_name.items() if name not in found]
     if not changing:
-        return
+        return lost
     locked = session.scalars(
         select(Upload)
         .where(Upload.id.in_(changing))
@@ -230,10 +245,14 @@ def _see_again(session: Session, arrivals: Sequence[Arrival], batch: Batch) -> N
         else:
             continue
         batch.announcements.append((upload.id, Lane(upload.lane)))
+    return lost
 
 
-def remove(session: Session, event: UploadEvent, batch: Batch) -> None:
-    """Notes that somebody deleted an object version for good; one that was not read yet is gone."""
+def remove(session: Session, event: UploadEvent, batch: Batch, absent: Collection[int] = ()) -> None:
+    """Notes that somebody deleted an object version for good; one that was not read yet is gone.
+
+    `absent` are rows of the key without a version of which the store said that their object is not there.
+    """
     ref = event.ref
     batch.taken.removed += 1
     rows = session.scalars(
@@ -246,6 +265,7 @@ def remove(session: Session, event: UploadEvent, batch: Batch) -> None:
     for upload in rows:
         state = State(upload.state)
         exactly = bool(ref.version_id) and upload.version_id == ref.version_id
+        exactly = exactly or (upload.id in absent and state is State.CLEAR)
         if exactly and state is not State.REMOVED:
             upload.deleted_at = func.clock_timestamp()
             if upload.content_id is not None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from config.database import Sessions
@@ -76,11 +76,12 @@ class Inbox:
             else:
                 arrivals.append(self._complete(event, source))
         arrivals = self._prove(arrivals)
+        absent = self._absent(removals)
         with self._sessions.begin() as session:
             arrivals = without_own_markers(session, arrivals, batch)
             record(session, arrivals, batch)
             for event in removals:
-                remove(session, event, batch)
+                remove(session, event, batch, absent)
             mark_announced(session, batch)
         self._send(batch)
         return batch.taken
@@ -180,11 +181,30 @@ class Inbox:
         ]
 
     def _prove_one(self, arrival: Arrival) -> Arrival:
+        return replace(arrival, proven=True) if self._is_there(arrival.ref) else arrival
+
+    def _absent(self, removals: Sequence[UploadEvent]) -> frozenset[int]:
+        """Clear uploads without a version that the store has no more: the event may be older than the object."""
+        keys = {(event.ref.bucket, event.ref.key) for event in removals if not event.ref.version_id}
+        if not keys:
+            return frozenset()
+        with self._sessions() as session:
+            rows = session.scalars(
+                select(Upload).where(
+                    tuple_(Upload.bucket, Upload.key).in_(keys),
+                    Upload.version_id == "",
+                    Upload.state == State.CLEAR,
+                    Upload.deleted_at.is_(None),
+                )
+            ).all()
+        return frozenset(row.id for row in rows if not self._is_there(row.ref))
+
+    def _is_there(self, ref: ObjectRef) -> bool:
         try:
-            self._store.complete(arrival.ref)
+            self._store.complete(ref)
         except (ObjectGone, ObjectSuperseded):
-            return arrival
-        return replace(arrival, proven=True)
+            return False
+        return True
 
     def _send(self, batch: Batch) -> None:
         if not batch.announcements:

@@ -222,6 +222,7 @@ class Sweeper:
                     version_marker="",
                     finished_at=now,
                     first_finished_at=func.coalesce(Sweep.first_finished_at, now),
+                    whole_from=Sweep.started_at,
                 )
             else:
                 statement = statement.values(**values, key_marker=key_marker, version_marker=version_marker)

@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from bank_sync.bank import BankCheckpoint
 from bank_sync.epoch import read_pointer
 from bank_sync.exchanges.files import read_signals
 from bank_sync.opened import load_epoch
@@ -66,6 +67,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from _guarded("rules", lambda: _rules(settings))
     for name, bank in settings.banks.items():
         yield from _guarded(f"bank {name}", partial(_bank, name, bank))
+    yield from _guarded("banks", lambda: _second_keys(settings))
     yield from _guarded("sandbox", _sandbox)
     yield from _guarded("webhook", lambda: _webhook(settings))
     yield from _guarded("pages", lambda: _pages(settings))
@@ -195,7 +197,11 @@ def _bank(name: str, bank: BankSettings) -> Iterator[Check]:
         return
     missing = []
     if bank.exchange == "stopncii":
-        missing = [field for field in ("subscription_key", "fetch_key") if getattr(bank, field) is None]
+        missing = [
+            field
+            for field in ("subscription_key", "fetch_key")
+            if getattr(bank, field) is None and getattr(bank, f"second_{field}") is None
+        ]
     if missing:
         yield Check(
             part,
@@ -207,7 +213,11 @@ def _bank(name: str, bank: BankSettings) -> Iterator[Check]:
         return
     if bank.exchange == "file" and bank.path is not None:
         yield Check(part, "file", Status.OK, f"{sum(1 for _ in read_signals(bank.path))} signals")
-    if bank.exchange == "stopncii" and bank.send_feedback and bank.feedback_key is None:
+    if (
+        bank.exchange == "stopncii"
+        and bank.send_feedback
+        and not (bank.feedback_key or bank.second_feedback_key)
+    ):
         yield Check(
             part,
             "feedback",
@@ -249,7 +259,7 @@ def _webhook(settings: Settings) -> Iterator[Check]:
             "None is set: the platform is not told what is held.",
             "Set webhook.url and webhook.secret.",
         )
-    elif webhook.secret is None:
+    elif not webhook.secrets:
         yield Check(
             "webhook",
             "settings",
@@ -257,21 +267,44 @@ def _webhook(settings: Settings) -> Iterator[Check]:
             "webhook.url has no webhook.secret: nothing is sent unsigned.",
             "Set HASHWARDEN_WEBHOOK__SECRET to a whsec_... secret that the platform knows.",
         )
+    elif all(map(_is_secret, webhook.secrets)):
+        both = len(webhook.secrets) > 1
+        yield Check("webhook", "settings", Status.OK, "signed by two secrets" if both else "signed")
     else:
-        secret = webhook.secret.get_secret_value().removeprefix("whsec_")
-        try:
-            length = len(base64.b64decode(secret, validate=True))
-        except (binascii.Error, ValueError):
-            length = 0
-        if 24 <= length <= 64:
-            yield Check("webhook", "settings", Status.OK, "signed")
-        else:
+        yield Check(
+            "webhook",
+            "settings",
+            Status.FAIL,
+            "webhook.secret or webhook.second_secret is not 24 to 64 bytes in base64.",
+            "Make one with `openssl rand -base64 32` and put whsec_ before it.",
+        )
+
+
+def _is_secret(secret: str) -> bool:
+    try:
+        return 24 <= len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) <= 64
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _second_keys(settings: Settings) -> Iterator[Check]:
+    engine = make_engine(settings.database)
+    try:
+        with engine.connect() as connection:
+            rows = connection.execute(select(BankCheckpoint.bank, BankCheckpoint.second_keys)).all()
+    except SQLAlchemyError:
+        # The database's own checks say what is wrong.
+        return
+    finally:
+        engine.dispose()
+    for name, refused in rows:
+        if refused and name in settings.banks:
             yield Check(
-                "webhook",
-                "settings",
-                Status.FAIL,
-                "webhook.secret is not 24 to 64 bytes in base64.",
-                "Make one with `openssl rand -base64 32` and put whsec_ before it.",
+                f"bank {name}",
+                "keys",
+                Status.WARN,
+                f"It refused {', '.join(refused)}: the second keys are in use.",
+                "docs/how-to/rotate-secrets.md says what to do.",
             )
 
 

@@ -29,6 +29,7 @@ from worker.operate.age import seconds_since
 from worker.operate.alarms.index import PointerReader, searching
 from worker.operate.broker import ask
 from worker.operate.health import alarms, coverage
+from worker.operate.retained import retention
 from worker.store import ledger
 from worker.store.hunts import HuntState, RetroHunt
 from worker.store.models import Demotion, Heartbeat, InboxReject, Review, Sweep, Upload, WebhookMessage
@@ -107,6 +108,7 @@ class _Collector(Collector):
         yield from _banks(session)
         yield from _outboxes(session)
         yield from _past(session)
+        yield from retention(session)
         family = GaugeMetricFamily("hashwarden_alarm", "Alarms that are raised now.", labels=["code", "bank"])
         for alarm in alarms(session, self._settings, self._pointer):
             family.add_metric([alarm.code, alarm.subject], 1)

@@ -27,6 +27,7 @@ from worker.domain import Lane, State
 from worker.outbox import WebhookSender
 from worker.preservation import Preserver
 from worker.queue.celery_app import queue_name
+from worker.retention import Retention
 from worker.retro.hunter import Hunter
 from worker.storage.s3 import S3Store
 from worker.store import heartbeats, ledger
@@ -58,6 +59,9 @@ PRESERVE_EVERY = 10.0
 LEDGER_EVERY = 3600.0
 """Seconds between looks at the ledger's days: new ones are made ahead, old ones dropped."""
 
+RETENTION_EVERY = 60.0
+"""Seconds between rounds of retention: what was deleted is forgotten within a minute."""
+
 _BATCH = 500
 _BROKER_FAULTS = (BrokerError, redis.RedisError, OSError)
 
@@ -75,6 +79,7 @@ class Dispatcher:
         self._compaction = compaction_of(sessions, settings)
         self._hunter = Hunter(settings, sessions)
         self._preserver = Preserver(sessions, S3Store(settings.storage), settings.minors)
+        self._retention = Retention(sessions, settings.retention.clear_days, settings.storage.buckets)
         self._stop = threading.Event()
 
     def run(self, stop: threading.Event) -> None:
@@ -93,6 +98,7 @@ class Dispatcher:
                 ("compaction", COMPACTION_EVERY, self.compact_index),
                 ("retro", HUNT_EVERY, self.hunt),
                 ("ledger", LEDGER_EVERY, self.maintain_ledger),
+                ("retention", RETENTION_EVERY, self.retain),
             )
         ]
         for loop in loops:
@@ -185,6 +191,9 @@ class Dispatcher:
 
     def maintain_ledger(self) -> None:
         ledger.maintain(self._sessions, self._settings.ledger.days, enabled=self._settings.ledger.enabled)
+
+    def retain(self) -> int:
+        return self._retention.round(self._stop.is_set)
 
     def warn_of_deadlines(self) -> int:
         return deadlines.warn(self._sessions)

@@ -26,14 +26,17 @@ def lock_content(session: Session, sha256: bytes | None, md5: bytes | None, size
         session.add(content)
         session.flush()
         return content
-    session.execute(
-        insert(Content).values(sha256=sha256, md5=md5, size=size, kind=kind).on_conflict_do_nothing()
-    )
-    content = session.scalars(select(Content).where(Content.sha256 == sha256).with_for_update()).one()
+    found: Content | None = None
+    # Retention may delete the content between the two statements: then it is made anew.
+    while found is None:
+        session.execute(
+            insert(Content).values(sha256=sha256, md5=md5, size=size, kind=kind).on_conflict_do_nothing()
+        )
+        found = session.scalar(select(Content).where(Content.sha256 == sha256).with_for_update())
     if kind is not Kind.UNSCANNABLE:
         # A scan that failed takes nothing away from what an earlier one found.
-        content.kind = kind
-    return content
+        found.kind = kind
+    return found
 
 
 def lock_content_of(session: Session, upload_id: int) -> Content | None:

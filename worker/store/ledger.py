@@ -137,6 +137,16 @@ def forget(session: Session, content: Content) -> bool:
     return found
 
 
+def forget_contents(session: Session, contents: Iterable[Content]) -> None:
+    """Deletes what the ledger holds of locked contents that are deleted with it."""
+    of_day: dict[date, list[int]] = {}
+    for content in contents:
+        if content.ledger_day is not None:
+            of_day.setdefault(content.ledger_day, []).append(content.id)
+    for day, ids in of_day.items():
+        session.execute(delete(LedgerRow).where(LedgerRow.day == day, LedgerRow.content_id.in_(ids)))
+
+
 def keep_fingerprint(session: Session, content: Content) -> None:
     """Puts a content into the ledger that matched first and was cleared by a withdrawal: by what its review kept.
 

@@ -73,6 +73,7 @@ class Upload(Base):
         ),
         Index("ix_uploads_content_id", "content_id"),
         Index("ix_uploads_state", "state"),
+        Index("ix_uploads_deleted", "id", postgresql_where=text("deleted_at IS NOT NULL")),
         CheckConstraint("attempts >= 0", name="attempts"),
     )
 
@@ -318,6 +319,11 @@ class WebhookMessage(Base):
             "next_attempt_at",
             postgresql_where=text("delivered_at IS NULL AND NOT dead"),
         ),
+        Index(
+            "ix_webhook_outbox_delivered_at",
+            "delivered_at",
+            postgresql_where=text("type = 'scan.completed'"),
+        ),
     )
 
     id: Mapped[int] = _id()
@@ -362,6 +368,8 @@ class Sweep(Base):
     finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
     first_finished_at: Mapped[datetime | None] = mapped_column(Timestamp)
     """When the bucket was first listed whole: until then a full sweep is a backfill."""
+    whole_from: Mapped[datetime | None] = mapped_column(Timestamp)
+    """When the last full sweep that came to its end began: what it did not see since then was not there."""
     listed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     found: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     """Uploads of the running or last sweep that no event had told."""

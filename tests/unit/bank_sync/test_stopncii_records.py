@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bank_sync.bank import BankRecord, Reject
+from bank_sync.exchanges.keys import BankKeys
 from bank_sync.exchanges.protocol import MalformedAnswerError
 from bank_sync.exchanges.stopncii import StopNciiExchange, read_record
+from config.policy import BankSettings
 
 HEX = "ab" * 32
 
@@ -39,7 +41,9 @@ class Answers:
 
 
 def _exchange(*answers: dict[str, Any]) -> StopNciiExchange:
-    return StopNciiExchange("practice", Answers(*answers), 800, now=lambda: 1000.0)  # type: ignore[arg-type]
+    keys = BankKeys("practice", BankSettings(exchange="stopncii"))
+    client: Any = Answers(*answers)
+    return StopNciiExchange("practice", client, keys, 800, now=lambda: 1000.0)
 
 
 json_values = st.recursive(

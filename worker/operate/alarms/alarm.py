@@ -8,6 +8,7 @@ from enum import StrEnum
 
 class AlarmCode(StrEnum):
     BANK_STALE = "bank_stale"
+    BANK_SECOND_KEY = "bank_second_key"
     PENDING_OLD = "pending_old"
     INDEX_MISSING = "index_missing"
     INDEX_STALE = "index_stale"

@@ -26,6 +26,7 @@ def banks(session: Session, settings: Settings) -> Iterator[Alarm]:
             select(
                 BankCheckpoint.bank,
                 BankCheckpoint.last_error,
+                BankCheckpoint.second_keys,
                 seconds_since(BankCheckpoint.drained_at).label("age"),
             )
         )
@@ -34,6 +35,17 @@ def banks(session: Session, settings: Settings) -> Iterator[Alarm]:
         if not bank.enabled or bank.exchange == "own":
             continue
         row = checkpoints.get(name)
+        if row and row.second_keys:
+            yield Alarm(
+                AlarmCode.BANK_SECOND_KEY,
+                _(
+                    "Bank %(bank)s refused %(keys)s: the second keys are in use.",
+                    bank=name,
+                    keys=", ".join(row.second_keys),
+                ),
+                _("Put the new keys into the first keys' place; docs/how-to/rotate-secrets.md says how."),
+                subject=name,
+            )
         age = row.age if row else None
         if age is not None and age <= settings.alarms.bank_stale_after:
             continue

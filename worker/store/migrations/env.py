@@ -14,6 +14,7 @@ import worker.store.minor_cases
 import worker.store.models
 import worker.store.people
 import worker.store.proposals
+import worker.store.retention_mark
 import worker.store.rulesets
 import worker.store.views
 from config.database import Base
@@ -29,6 +30,7 @@ MODELS = (
     worker.store.people,
     worker.store.audit_log,
     worker.store.proposals,
+    worker.store.retention_mark,
     worker.store.rulesets,
     worker.store.views,
 )
