@@ -81,14 +81,26 @@ class StorageSettings(_Group):
 
 class EventSettings(_Group):
     sqs_queue_url: str = Field(
-        "", description="Queue that receives the buckets' notifications; empty: sweep only."
+        "", description="SQS queue that receives the buckets' notifications; empty: none."
     )
     sqs_endpoint_url: str | None = Field(None, description="Address of the SQS service; empty means AWS.")
     sqs_wait_seconds: int = Field(20, ge=0, le=20, description="Length of one long poll.")
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description="Redis or Valkey to whose list MinIO writes notifications (format `access`); instead of SQS.",
+    )
+    redis_key: str = Field(
+        "minio_events", min_length=1, description="Key of that list, as in MinIO's settings."
+    )
     uploader_pattern: str = Field(
         r"^(?P<uploader>[^/]+)/",
         description="Regular expression whose group `uploader` says who uploaded a key; other keys count as one.",
     )
+
+    @property
+    def has_source(self) -> bool:
+        """Whether there is something for `hashwarden ingest` to take events from."""
+        return bool(self.sqs_queue_url or self.redis_url.get_secret_value())
 
     @field_validator("uploader_pattern")
     @classmethod

@@ -1,4 +1,4 @@
-"""What every event source does: one suite for SQS and for the twin in memory."""
+"""What every event source does: one suite for SQS, MinIO's Redis list and the twin in memory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+import redis
 
 from worker.errors import EventSourceError
 from worker.events.memory import MemorySource
+from worker.events.redis_list import RedisListSource
 from worker.events.source import EventSource, Message
 from worker.events.sqs import SqsSource
 
@@ -41,7 +43,7 @@ class Place:
         return self.source.receive() == []
 
 
-@pytest.fixture(params=["memory", "sqs"])
+@pytest.fixture(params=["memory", "sqs", "redis"])
 def place(request: pytest.FixtureRequest, wait_until: Callable[..., object]) -> Iterator[Place]:
     if request.param == "memory":
         memory = MemorySource(visibility=VISIBILITY)
@@ -50,6 +52,12 @@ def place(request: pytest.FixtureRequest, wait_until: Callable[..., object]) -> 
     from config.settings import EventSettings, StorageSettings
 
     embedded = request.getfixturevalue("embedded")
+    if request.param == "redis":
+        address = request.getfixturevalue("broker_url")
+        listed = RedisListSource(EventSettings(redis_url=address, redis_key="uploads"), poll_seconds=0)
+        with closing(listed), redis.Redis.from_url(embedded.redis_url) as client:
+            yield Place(listed, lambda body: client.rpush("uploads", body), wait_until)
+        return
     sqs = request.getfixturevalue("sqs")
     url = sqs.create_queue(
         QueueName=f"contract-{request.node.name[:20].strip('[]')}-{uuid4().hex}",

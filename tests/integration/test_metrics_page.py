@@ -24,8 +24,9 @@ def test_every_metric_is_on_the_page_with_its_help_and_labels(rig: Rig, versione
     rig.bank_pdq(b"\x01" * 32)
     rig.scan(versioned_bucket, "broken.jpg", b"\xff\xd8\xff no picture")
     rig.put(versioned_bucket, "waits.jpg", b"")
+    listed = rig.settings.events.model_copy(update={"redis_url": rig.settings.broker.url})
     metrics = Metrics(
-        rig.settings,
+        rig.settings.model_copy(update={"events": listed}),
         rig.sessions,
         lambda: Pointer(1, "0" * 64, datetime.now(UTC), "1:1:"),
         walls=lambda: Wall.NONE,

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -64,23 +64,20 @@ def worker(lane: str, concurrency: int) -> None:
 
 @click.command(epilog="Example: hashwarden ingest")
 def ingest() -> None:
-    """Take upload events from the SQS queue until told to stop. A message is deleted when its rows are committed."""
-    from config.errors import SettingsError
+    """Take upload events from the SQS queue or MinIO's Redis list until told to stop.
+
+    A message leaves the queue or the list when its rows are committed.
+    """
     from worker.events import bridge
-    from worker.events.sqs import SqsSource
+    from worker.events.sources import open_source
 
     settings = _checked("ingest")
-    if not settings.events.sqs_queue_url:
-        raise SettingsError(
-            "The setting events.sqs_queue_url is empty, so there is no queue to take events from.",
-            next_step="Set it, or leave `ingest` out: `hashwarden sweep` finds uploads by listing.",
-        )
-    with _parts(settings) as (parts, announcer), _until_signalled() as stop:
-        source = SqsSource(settings.events, settings.storage)
-        try:
-            bridge.run(source, _inbox(settings, parts, announcer), stop)
-        finally:
-            source.close()
+    with (
+        closing(open_source(settings)) as source,
+        _parts(settings) as (parts, announcer),
+        _until_signalled() as stop,
+    ):
+        bridge.run(source, _inbox(settings, parts, announcer), stop)
 
 
 @click.command(epilog="Example: hashwarden dispatch")
@@ -175,7 +172,7 @@ def up(concurrency: int) -> None:
         "sweep": ["sweep"],
         "review-app": ["review-app"],
     }
-    if settings.events.sqs_queue_url:
+    if settings.events.has_source:
         services["ingest"] = ["ingest"]
     with _until_signalled() as stop:
         Supervisor({name: own_command(*command) for name, command in services.items()}).run(stop)

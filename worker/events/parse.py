@@ -1,7 +1,7 @@
 """What an event message says, as a pure function over its text; no body of any shape makes it raise.
 
 Known shapes: S3 notifications 2.x (AWS, Ceph, moto), the same inside an SNS envelope, EventBridge events, and MinIO's
-webhook and Redis bodies. Notifications encode keys as HTML forms do ('+' is a space); EventBridge doesn't encode.
+webhook and Redis bodies. Notifications encode keys as HTML forms do ('+' is a space); EventBridge and Ceph don't.
 What is of no known shape is given back as a reason, so that the message is kept and counted and never dropped.
 """
 
@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from worker.domain import EventKind, ObjectRef, UploadEvent
+from worker.events import event_names
+from worker.events.event_names import Meaning
 
 MAX_KEY_BYTES = 1024
 MAX_VERSION_BYTES = 1024
@@ -21,37 +23,13 @@ MAX_VERSION_BYTES = 1024
 MAX_ETAG_CHARS = 256
 MAX_BUCKET_CHARS = 255
 MAX_SIZE = 2**63 - 1
+MAX_SIZE_DIGITS = 19
 
-_MARKERS = frozenset({"ObjectRemoved:DeleteMarkerCreated", "LifecycleExpiration:DeleteMarkerCreated"})
-_REMOVED = ("ObjectRemoved:Delete", "LifecycleExpiration:Delete")
-_IGNORED = (
-    "ObjectAccessed:",
-    "ObjectAcl:",
-    "ObjectRemoved:NoOP",
-    "ObjectRestore:",
-    "ObjectTagging:",
-    "ObjectTransition:",
-    "LifecycleTransition",
-    "IntelligentTiering",
-    "ReducedRedundancyLostObject",
-    "Replication:",
-    "ObjectReplication:",
-    "ObjectAnnotation:",
-)
-"""Event names that say nothing of an object version's coming or going."""
+KNOWN_MAJOR = "2"
+"""Of `eventVersion`. AWS adds fields in minor versions and changes their meaning in major ones (S3 user guide)."""
 
-_BRIDGE_IGNORED = frozenset(
-    {
-        "Object ACL Updated",
-        "Object Access Tier Changed",
-        "Object Restore Completed",
-        "Object Restore Expired",
-        "Object Restore Initiated",
-        "Object Storage Class Changed",
-        "Object Tags Added",
-        "Object Tags Deleted",
-    }
-)
+_RAW_KEYS = frozenset({"ceph:s3"})
+"""Event sources that do not encode keys: Ceph's RGW writes them as they are (rgw_pubsub.cc)."""
 
 _MAX_DEPTH = 3
 """Envelopes in envelopes: SNS around EventBridge is the most there is."""
@@ -156,50 +134,60 @@ def is_folder(ref: ObjectRef) -> bool:
 
 
 def _record_event(record: Any) -> UploadEvent | None:  # noqa: ANN401
-    name = _text(_dict(record, "record"), "eventName").removeprefix("s3:")
-    if name.startswith(_IGNORED):
-        return None
-    marker = name in _MARKERS
-    if name.startswith("ObjectCreated:"):
-        kind = EventKind.CREATED
-    elif marker or name in _REMOVED:
-        kind = EventKind.REMOVED
-    else:
+    name = _text(_dict(record, "record"), "eventName")
+    if _optional(record, "eventVersion").partition(".")[0] not in ("", KNOWN_MAJOR):
+        raise _Unknown("unknown_major_version")
+    meaning = event_names.of_record(name)
+    if meaning is None:
         raise _Unknown("unknown_event_name")
+    if meaning is Meaning.NOTHING:
+        return None
     s3 = _dict(record.get("s3"), "s3")
     told = _dict(s3.get("object"), "object")
-    try:
-        key = unquote_plus(_text(told, "key"), errors="strict")
-    except UnicodeDecodeError:
-        raise _Unknown("key_not_utf8") from None
     ref = _ref(
         bucket=_text(_dict(s3.get("bucket"), "bucket"), "name"),
-        key=key,
+        key=_key(told, encoded=record.get("eventSource") not in _RAW_KEYS),
         version_id=_optional(told, "versionId"),
         etag=_optional(told, "eTag"),
         size=_size(told),
     )
-    return UploadEvent(kind, ref, _sequencer(told), marker)
+    return _event(meaning, ref, told)
 
 
 def _bridge_event(value: dict[str, Any]) -> UploadEvent | None:
-    name = value.get("detail-type")
-    if name in _BRIDGE_IGNORED:
-        return None
-    if name not in ("Object Created", "Object Deleted"):
+    name = _text(value, "detail-type")
+    detail = value.get("detail")
+    meaning = event_names.of_bridge(name, detail.get("deletion-type") if isinstance(detail, dict) else None)
+    if meaning is None:
         raise _Unknown("unknown_event_name")
-    detail = _dict(value.get("detail"), "detail")
+    if meaning is Meaning.NOTHING:
+        return None
+    detail = _dict(detail, "detail")
     told = _dict(detail.get("object"), "object")
     ref = _ref(
         bucket=_text(_dict(detail.get("bucket"), "bucket"), "name"),
-        key=_text(told, "key"),
+        key=_key(told, encoded=False),
+        # The hyphens are EventBridge's; moto writes these two as notifications do.
         version_id=_optional(told, "version-id") or _optional(told, "versionId"),
         etag=_optional(told, "etag") or _optional(told, "eTag"),
         size=_size(told),
     )
-    kind = EventKind.CREATED if name == "Object Created" else EventKind.REMOVED
-    marker = kind is EventKind.REMOVED and detail.get("deletion-type") == "Delete Marker Created"
-    return UploadEvent(kind, ref, _sequencer(told), marker)
+    return _event(meaning, ref, told)
+
+
+def _event(meaning: Meaning, ref: ObjectRef, told: dict[str, Any]) -> UploadEvent:
+    kind = EventKind.CREATED if meaning is Meaning.CREATED else EventKind.REMOVED
+    return UploadEvent(kind, ref, _sequencer(told), meaning is Meaning.MARKED)
+
+
+def _key(told: dict[str, Any], *, encoded: bool) -> str:
+    key = _text(told, "key")
+    if not encoded:
+        return key
+    try:
+        return unquote_plus(key, errors="strict")
+    except UnicodeDecodeError:
+        raise _Unknown("key_not_utf8") from None
 
 
 def _ref(*, bucket: str, key: str, version_id: str, etag: str, size: int) -> ObjectRef:
@@ -232,10 +220,12 @@ def _optional(value: dict[str, Any], name: str) -> str:
 
 
 def _size(value: dict[str, Any]) -> int:
-    """Deletions tell no size; 0 then."""
+    """Deletions tell no size; 0 then. Ceph's own example has it as text."""
     found = value.get("size", 0)
     if found is None:
         return 0
+    if isinstance(found, str) and found.isascii() and found.isdecimal() and len(found) <= MAX_SIZE_DIGITS:
+        found = int(found)
     if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= MAX_SIZE:
         raise _Unknown("bad_size")
     return found

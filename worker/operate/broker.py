@@ -45,12 +45,17 @@ def ask(settings: BrokerSettings) -> BrokerFacts:
     """Connects and asks. Raises BrokerError or SettingsError, without address or credentials."""
     with closing(open_broker(settings)) as client:
         try:
-            facts = client.info()
+            return facts_of(client)
         except (redis.RedisError, OSError) as error:
             raise BrokerError(
                 f"The broker can't be reached ({type(error).__name__}).",
                 next_step="Check HASHWARDEN_BROKER__URL and that Redis or Valkey is running; nothing is lost.",
             ) from None
+
+
+def facts_of(client: redis.Redis) -> BrokerFacts:
+    """What the server of a client says of itself. Raises redis-py's errors."""
+    facts = client.info()
     return BrokerFacts(
         server=str(facts.get("server_name") or "redis"),
         version=str(facts.get("valkey_version") or facts.get("redis_version", "")),

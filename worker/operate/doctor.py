@@ -31,7 +31,8 @@ from worker.media.isolation import Wall
 from worker.media.sandbox import ZygoteSandbox
 from worker.operate.broker import ask
 from worker.operate.check import Check, Status
-from worker.operate.doctor_storage import bucket_checks, event_checks, quarantine_checks
+from worker.operate.doctor_events import event_checks
+from worker.operate.doctor_storage import bucket_checks, quarantine_checks
 from worker.operate.memory import GIB, allowed_memory, decoder_memory
 from worker.storage.s3 import S3Store
 from worker.store.adjudication import active

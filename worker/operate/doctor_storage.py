@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from config.settings import Settings
 from worker.operate.check import Check, Status
@@ -106,51 +104,3 @@ def _public_by(store: S3Store, bucket: str) -> str | None:
         return "" if told else None
     anybody = any(str(grant.get("Grantee", {}).get("URI", "")).endswith(_EVERYBODY) for grant in grants)
     return "access list" if anybody else ""
-
-
-def event_checks(settings: Settings) -> Iterator[Check]:
-    events, storage = settings.events, settings.storage
-    if not events.sqs_queue_url:
-        yield Check(
-            "events",
-            "queue",
-            Status.WARN,
-            f"None is set: uploads are found by the sweep, every {settings.sweep.recent_every:g} s.",
-            "Send the buckets' notifications to SQS and set events.sqs_queue_url.",
-        )
-        return
-    client = boto3.client(
-        "sqs",
-        endpoint_url=events.sqs_endpoint_url or None,
-        region_name=storage.region,
-        aws_access_key_id=storage.access_key.get_secret_value() if storage.access_key else None,
-        aws_secret_access_key=storage.secret_key.get_secret_value() if storage.secret_key else None,
-        config=Config(
-            connect_timeout=storage.connect_timeout, read_timeout=10, retries={"total_max_attempts": 2}
-        ),
-    )
-    try:
-        told = client.get_queue_attributes(
-            QueueUrl=events.sqs_queue_url, AttributeNames=["ApproximateNumberOfMessages", "RedrivePolicy"]
-        )["Attributes"]
-    except (ClientError, BotoCoreError, ValueError) as error:
-        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-        yield Check(
-            "events",
-            "queue",
-            Status.FAIL,
-            f"The queue can't be reached ({code}).",
-            "Check events.sqs_queue_url, events.sqs_endpoint_url, the region and sqs:GetQueueAttributes.",
-        )
-        return
-    finally:
-        client.close()
-    yield Check("events", "queue", Status.OK, f"{told.get('ApproximateNumberOfMessages', '?')} messages wait")
-    if "RedrivePolicy" not in told:
-        yield Check(
-            "events",
-            "dead-letter queue",
-            Status.WARN,
-            "None: a message that can never be taken comes again until it expires.",
-            "Give the queue a redrive policy.",
-        )

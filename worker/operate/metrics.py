@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
@@ -21,9 +22,10 @@ from bank_sync.bank import BankCheckpoint, BankEntry, Feedback
 from bank_sync.epoch import EpochError
 from config.database import Sessions
 from config.errors import HashwardenError
-from config.settings import Settings
+from config.settings import EventSettings, Settings
 from worker.act import REFUSED
 from worker.deadlines import WARNINGS, used
+from worker.events.redis_list import open_list, waiting
 from worker.media.isolation import Wall
 from worker.operate.age import seconds_since
 from worker.operate.alarms.index import PointerReader, searching
@@ -99,6 +101,7 @@ class _Collector(Collector):
         yield _gauge("database_up", "Whether the database answers.", bool(found))
         yield from found
         yield _gauge("broker_up", "Whether the broker answers.", self._broker_answers())
+        yield from _of_event_list(self._settings.events)
         yield from self._of_sandbox()
 
     def _of_database(self, session: Session) -> Iterator[Metric]:
@@ -153,6 +156,21 @@ class _Collector(Collector):
         for wall in Wall:
             family.add_metric([(wall.name or "").lower()], bool(wall & self._standing))
         yield family
+
+
+def _of_event_list(events: EventSettings) -> Iterator[Metric]:
+    """Of MinIO's list, where events come from one."""
+    if not events.redis_url.get_secret_value():
+        return
+    try:
+        with closing(open_list(events)) as client:
+            messages = waiting(client, events.redis_key)
+    except HashwardenError as fault:
+        log.warning("metrics_without_event_list", fault=fault.code)
+        yield _gauge("event_list_up", "Whether the Redis with MinIO's list of events answers.", 0)
+        return
+    yield _gauge("event_list_up", "Whether the Redis with MinIO's list of events answers.", 1)
+    yield _gauge("event_list_waiting", "Messages in that list that nobody has taken.", messages)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

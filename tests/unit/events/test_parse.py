@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -36,56 +38,46 @@ def created(key: str = "in/my photo+a.jpg", version_id: str = "", size: int = 10
 
 
 AWS = body(record(versionId="v1"))
-MINIO = {
-    "EventName": "s3:ObjectCreated:Put",
-    "Key": "uploads/in/my+photo%2Ba.jpg",
-    "Records": [
-        record("s3:ObjectCreated:Put", key="in%2Fmy+photo%2Ba.jpg", versionId="v1", contentType="image/jpeg")
-        | {"eventSource": "minio:s3", "source": {"host": "10.0.0.1"}}
-    ],
-}
-BRIDGE = {
-    "version": "0",
-    "id": "17793124-05d4-b198-2fde-7ededc63b103",
-    "detail-type": "Object Created",
-    "source": "aws.s3",
-    "detail": {
-        "version": "0",
-        "bucket": {"name": "uploads"},
-        "object": {
-            "key": "in/my photo+a.jpg",
-            "size": 10,
-            "etag": ETAG,
-            "version-id": "v1",
-            "sequencer": "0064D3",
-        },
-        "reason": "PutObject",
-    },
-}
+RECORDED = sorted((Path(__file__).parents[2] / "data" / "events").glob("*.json"))
+BRIDGE = json.loads(next(path for path in RECORDED if path.stem == "eventbridge_created").read_text("utf-8"))[
+    "body"
+]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        AWS,
-        json.dumps({"Type": "Notification", "MessageId": "1", "Message": AWS}),
-        json.dumps(BRIDGE),
-        json.dumps({"Type": "Notification", "Message": json.dumps(BRIDGE)}),
-        json.dumps(MINIO),
-        json.dumps([{"Event": MINIO["Records"], "EventTime": "2026-11-22T10:53:37Z"}]),
-    ],
-    ids=["s3", "sns", "eventbridge", "sns_eventbridge", "minio", "minio_redis"],
-)
-def test_every_known_shape_says_the_same(text: str) -> None:
-    parsed = parse(text)
-    assert parsed.events == [created(version_id="v1")]
-    assert parsed.rejects == []
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_bodies_of_every_store_say_what_happened(path: Path) -> None:
+    """One file a shape, with its origin and what it says."""
+    told = json.loads(path.read_text("utf-8"))
+    assert told["origin"]
+    parsed = parse(json.dumps(told["body"]))
+    said = [
+        {
+            "kind": event.kind,
+            "bucket": event.ref.bucket,
+            "key": event.ref.key,
+            "version_id": event.ref.version_id,
+            "etag": event.ref.etag,
+            "size": event.ref.size,
+            "sequencer": event.sequencer,
+            "marker": event.marker,
+        }
+        for event in parsed.events
+    ]
+    assert (said, parsed.ignored, parsed.rejects) == (told["events"], told["ignored"], [])
 
 
-def test_the_etag_of_motos_eventbridge_is_found() -> None:
-    told = json.loads(json.dumps(BRIDGE))
-    told["detail"]["object"]["eTag"] = told["detail"]["object"].pop("etag")
-    assert parse(json.dumps(told)).events == [created(version_id="v1")]
+def test_there_is_a_body_of_every_shape() -> None:
+    names = {path.stem for path in RECORDED}
+    assert len(RECORDED) >= 30
+    for shape in ("s3_2_1", "s3_2_6", "sns_s3", "sns_eventbridge", "eventbridge_created", "moto_eventbridge"):
+        assert shape in names
+    for shape in ("minio_webhook", "minio_webhook_old", "minio_redis_access", "ceph", "moto_test_event"):
+        assert shape in names
+
+
+@pytest.mark.parametrize("version", ["3.0", "1.0", "two"])
+def test_another_major_version_is_not_guessed_at(version: str) -> None:
+    assert parse(body(record() | {"eventVersion": version})).rejects == ["unknown_major_version"]
 
 
 @pytest.mark.parametrize("version_id", [None, "null", ""])
@@ -111,6 +103,8 @@ def test_a_test_event_is_one() -> None:
         ("s3:ObjectRemoved:DeleteMarkerCreated", EventKind.REMOVED, True),
         ("LifecycleExpiration:Delete", EventKind.REMOVED, False),
         ("LifecycleExpiration:DeleteMarkerCreated", EventKind.REMOVED, True),
+        ("s3:ObjectCreated:PutTagging", EventKind.CREATED, False),
+        ("s3:ObjectRemoved:DeleteAllVersions", EventKind.REMOVED, False),
     ],
 )
 def test_what_an_event_name_means(name: str, kind: EventKind, marker: bool) -> None:
@@ -118,15 +112,17 @@ def test_what_an_event_name_means(name: str, kind: EventKind, marker: bool) -> N
     assert [(event.kind, event.marker) for event in events] == [(kind, marker)]
 
 
-@pytest.mark.parametrize("deletion", ["Permanently Deleted", "Delete Marker Created"])
-def test_deletions_of_eventbridge(deletion: str) -> None:
-    told = BRIDGE | {"detail-type": "Object Deleted"}
-    told["detail"] = BRIDGE["detail"] | {"deletion-type": deletion}  # type: ignore[operator]
-    events = parse(json.dumps(told)).events
-    assert [(e.kind, e.marker) for e in events] == [(EventKind.REMOVED, deletion == "Delete Marker Created")]
-
-
-@pytest.mark.parametrize("name", ["ObjectTagging:Put", "s3:ObjectAccessed:Get", "ObjectRestore:Completed"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ObjectTagging:Put",
+        "s3:ObjectAccessed:Get",
+        "ObjectRestore:Completed",
+        "s3:Scanner:ManyVersions",
+        "s3:LifecycleDelMarkerExpiration:Delete",
+        "ObjectLifecycle:Expiration:AbortMPU",
+    ],
+)
 def test_what_tells_of_no_upload_is_ignored(name: str) -> None:
     parsed = parse(body(record(name)))
     assert (parsed.events, parsed.rejects, parsed.ignored) == ([], [], 1)
@@ -161,6 +157,9 @@ def test_all_records_of_a_message_with_the_bad_ones_told_apart() -> None:
         (body(record(key="k" * (MAX_KEY_BYTES + 1))), "name_not_storable"),
         (body(record(size=-1)), "bad_size"),
         (body(record(size=True)), "bad_size"),
+        (body(record(size="-1")), "bad_size"),
+        (body(record(size="\u0663")), "bad_size"),
+        (body(record(size="9" * 19)), "bad_size"),
         (body(record(size=2**63)), "bad_size"),
         (body(record(eTag=7)), "bad_eTag"),
     ],
@@ -225,20 +224,54 @@ def test_no_json_raises(value: Any) -> None:  # noqa: ANN401
     assert said_something(json.dumps(value))
 
 
-@given(KEYS, st.booleans())
-def test_keys_come_back_through_either_encoding(key: str, slashes: bool) -> None:
-    encoded = quote(key, safe="/").replace("%20", "+") if slashes else quote_plus(key)
-    assert parse(body(record(key=encoded))).events[0].ref.key == key
+STYLES: dict[str, Callable[[str], str]] = {
+    "aws": lambda key: quote(key, safe="/").replace("%20", "+"),
+    "minio": quote_plus,
+    "percent": lambda key: quote(key, safe=""),
+}
+
+
+@given(KEYS, st.sampled_from(sorted(STYLES)))
+def test_keys_come_back_through_every_encoding(key: str, style: str) -> None:
+    assert parse(body(record(key=STYLES[style](key)))).events[0].ref.key == key
 
 
 @given(KEYS)
-def test_keys_of_eventbridge_come_as_they_are(key: str) -> None:
+def test_keys_of_ceph_and_eventbridge_come_as_they_are(key: str) -> None:
+    assert parse(body(record(key=key) | {"eventSource": "ceph:s3"})).events[0].ref.key == key
     told = json.loads(json.dumps(BRIDGE))
     told["detail"]["object"]["key"] = key
     assert parse(json.dumps(told)).events[0].ref.key == key
 
 
-@given(st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=8))
-def test_order_and_duplicates_are_kept(keys: list[str]) -> None:
-    parsed = parse(body(*[record(key=key) for key in keys]))
-    assert [event.ref.key for event in parsed.events] == keys
+@given(KEYS, st.sampled_from(["%", "%2", "%zz", "+%", "%25%"]))
+def test_a_percent_sign_that_encodes_nothing_stays(key: str, stray: str) -> None:
+    parsed = parse(body(record(key=quote_plus(key[:100]) + stray)))
+    assert len(parsed.events) == 1
+
+
+RECORDS = st.lists(
+    st.tuples(
+        st.sampled_from(["ObjectCreated:Put", "ObjectRemoved:Delete", "ObjectTagging:Put", "Nothing:Known"]),
+        st.sampled_from(["a", "b", "c"]),
+        st.sampled_from(["v1", "v2"]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(RECORDS, st.integers(0, 2))
+def test_order_and_duplicates_are_kept_and_every_record_counts(
+    told: list[tuple[str, str, str]], envelopes: int
+) -> None:
+    text = body(*[record(name, key=key, versionId=version) for name, key, version in told])
+    for _ in range(envelopes):
+        text = json.dumps({"Type": "Notification", "Message": text})
+    parsed = parse(text)
+    assert [(event.kind, event.ref.key, event.ref.version_id) for event in parsed.events] == [
+        (EventKind.CREATED if name == "ObjectCreated:Put" else EventKind.REMOVED, key, version)
+        for name, key, version in told
+        if name in ("ObjectCreated:Put", "ObjectRemoved:Delete")
+    ]
+    assert len(parsed.events) + len(parsed.rejects) + parsed.ignored == len(told)

@@ -82,7 +82,7 @@ def events(session: Session, settings: Settings) -> Iterator[Alarm]:
             ),
             _("Look at the table inbox_rejects, and at what writes to the queue."),
         )
-    if not settings.events.sqs_queue_url:
+    if not settings.events.has_source:
         return
     newest = select(func.max(Upload.id)).scalar_subquery()
     lost = session.scalar(
