@@ -18,8 +18,16 @@ from config.settings import Settings
 _HEAD = """# Settings
 
 Generated from the settings model by `make docs`. A setting comes from the packaged TOML files in `config/`, then
-from the file that `HASHWARDEN_CONFIG` names, then from the environment: `HASHWARDEN_` and the name in capitals, with
-`__` for each dot (`database.url` is `HASHWARDEN_DATABASE__URL`). Secrets belong in the environment.
+from the file that `HASHWARDEN_CONFIG` names, then from the files in the folder that `HASHWARDEN_SECRETS` names, then
+from the environment.
+
+The name in the first column is the key in TOML (`database.url` is `url` under `[database]`). The variable is
+`HASHWARDEN_` and the name in capitals, with `__` for each dot: `HASHWARDEN_DATABASE__URL`. The secret file is the same
+in small letters without the beginning: `database__url`. A list or a table in a variable or a secret file is JSON:
+`["first", "second"]`. Secrets belong in secret files or in the environment.
+
+Three variables are no settings: `HASHWARDEN_CONFIG` and `HASHWARDEN_SECRETS`, and `RUNTIME_DIRECTORY`, the folder in
+which services say that they turn, for `hashwarden alive`.
 
 """
 

@@ -1,8 +1,9 @@
 """Every setting of Hashwarden as one typed tree: defaults here, overridden by TOML, then by the environment.
 
 Sources, later ones win: the model's defaults, `config/default.toml`, `config/policy.toml`, `config/deadlines.toml`,
-`config/reasons.toml`, `config/banks.toml`, the file that HASHWARDEN_CONFIG names, and HASHWARDEN_* variables with
-`__` between levels (HASHWARDEN_DATABASE__URL, HASHWARDEN_BANKS__STOPNCII__FETCH_KEY).
+`config/reasons.toml`, `config/banks.toml`, the file that HASHWARDEN_CONFIG names, the files in the folder that
+HASHWARDEN_SECRETS names, and HASHWARDEN_* variables with `__` between levels (HASHWARDEN_DATABASE__URL,
+HASHWARDEN_BANKS__STOPNCII__FETCH_KEY).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from config.oidc import OidcSettings
 from config.policy import BankSettings, PolicySettings
 from config.retention import RetentionSettings
 from config.rules import Ruleset
+from config.secret_files import SecretFiles
 
 CONFIG_FILE_VARIABLE = "HASHWARDEN_CONFIG"
 _PACKAGED = ("default.toml", "policy.toml", "deadlines.toml", "reasons.toml", "banks.toml")
@@ -344,7 +346,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (signature fixed by pydantic-settings)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _TomlFiles(settings_cls)
+        return init_settings, env_settings, SecretFiles(settings_cls), _TomlFiles(settings_cls)
 
 
 class _TomlFiles(PydanticBaseSettingsSource):

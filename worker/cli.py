@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker import first_process
+
 if TYPE_CHECKING:
     from config.database import Sessions
     from config.settings import Settings
@@ -59,6 +61,7 @@ COMMANDS = {
     "coverage": _Place(
         "worker.commands.operate:coverage", "What was seen and scanned, and alarms.", _OPERATE
     ),
+    "alive": _Place("worker.commands.alive:alive", "Whether this host's services turn.", _OPERATE),
     "people": _Place("worker.commands.people:people", "Who may sign in, and who is.", _PEOPLE),
     "rules": _Place("worker.commands.rules:rules", "What two persons agreed on that matches do.", _PEOPLE),
     "audit": _Place("worker.commands.audit:audit", "Verify and export the log of what was done.", _PEOPLE),
@@ -158,6 +161,7 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line and exits."""
+    first_process.stand_in()
     cli()
 
 

@@ -244,8 +244,14 @@ def _inbox(settings: Settings, parts: Parts, announcer: Announcer) -> Inbox:
 
 @contextmanager
 def _until_signalled() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set; a second Ctrl-C ends the process at once."""
-    stop = threading.Event()
+    """An event that SIGTERM and Ctrl-C set; a second Ctrl-C ends the process at once.
+
+    Loops that ask for it are seen by `hashwarden alive`.
+    """
+    from worker.operate.alive import Alive, Turns
+
+    alive = Alive(click.get_current_context().info_name or "")
+    stop = Turns(alive)
 
     def end(_number: int, _frame: object) -> None:
         stop.set()
@@ -257,3 +263,4 @@ def _until_signalled() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        alive.ended()

@@ -14,6 +14,7 @@ from config.logs import configure_logs
 from config.settings import Settings
 from worker import pipeline
 from worker.domain import Lane
+from worker.operate.alive import TOUCH_EVERY, Alive
 from worker.pipeline import Stages
 from worker.queue.celery_app import PROCESS, Announcer, make_app, queue_name
 from worker.queue.life import SignOfLife
@@ -65,6 +66,22 @@ def worker_app(settings: Settings) -> Celery:
     return app
 
 
+def _say_that_it_takes(alive: Alive) -> None:
+    """The loop that takes messages is seen by `hashwarden alive`: it turns only while the broker is there."""
+    entry = None
+
+    def ready(sender: Any, **_: Any) -> None:  # noqa: ANN401 (signature of Celery's signals)
+        nonlocal entry
+        # Sent again after each loss of the broker.
+        if entry is not None:
+            entry.cancel()
+        alive.turned()
+        entry = sender.timer.call_repeatedly(TOUCH_EVERY, alive.turned)
+
+    signals.worker_ready.connect(ready, weak=False)
+    signals.worker_shutdown.connect(lambda **_: alive.ended(), weak=False)
+
+
 def run_task(stages: Callable[[], Stages], upload_id: int) -> None:
     """The task. Nothing leaves it: Celery writes an exception's text into its log, and a MemoryError ends its worker.
 
@@ -86,6 +103,7 @@ def run_worker(settings: Settings, lanes: list[Lane], concurrency: int) -> None:
     # Celery reads this name when it starts: SIGTERM then means the soft shutdown.
     os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
     app = worker_app(settings)
+    _say_that_it_takes(Alive("worker"))
     name = "-".join(lane.value for lane in lanes)
     app.worker_main(
         [

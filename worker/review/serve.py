@@ -14,6 +14,9 @@ from fastapi import FastAPI
 from config.errors import HashwardenError, SettingsError
 from config.settings import ReviewSettings
 
+TURN_SECONDS = 10
+"""How often the loop that serves says that it turns."""
+
 
 class BindError(HashwardenError):
     """The pages can't listen on their address."""
@@ -47,9 +50,21 @@ def serve(
     with listener:
         host = f"[{settings.host}]" if family is socket.AF_INET6 else settings.host
         ready(f"http://{host}:{listener.getsockname()[1]}/")
+
+        async def turn() -> None:
+            """That this loop turns is seen by `hashwarden alive`."""
+            stop.is_set()
+
         # Addresses hold no more than ids, yet who looked at which review is nobody's log line.
         config = uvicorn.Config(
-            app, access_log=False, log_config=None, server_header=False, proxy_headers=False, lifespan="off"
+            app,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            callback_notify=turn,
+            timeout_notify=TURN_SECONDS,
         )
         server = uvicorn.Server(config)
         threading.Thread(target=_end, args=(server, stop), daemon=True).start()
