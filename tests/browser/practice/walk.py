@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from bank_sync.sandbox.app import PracticeKeys
 from worker.demo.media import PHOTOS
@@ -39,8 +39,8 @@ def walk(page: Page, look: Callable[[str, Page], None]) -> None:
     page.set_input_files(
         "#files",
         [
-            {"name": "holiday.mp4", "mimeType": "video/mp4", "buffer": bytes(3000)},
-            {"name": "IMG_0042.HEIC", "mimeType": "image/heic", "buffer": bytes(300)},
+            FilePayload(name="holiday.mp4", mimeType="video/mp4", buffer=bytes(3000)),
+            FilePayload(name="IMG_0042.HEIC", mimeType="image/heic", buffer=bytes(300)),
         ],
     )
     send = page.get_by_role("button", name="Send 5 hashes")
