@@ -21,20 +21,27 @@ def test_a_lease_that_ended_is_told_and_its_form_refused(desk: Desk, monkeypatch
     held, ann, bo = desk.system.held(), desk.person(), desk.person()
     # Ann's page has a clock of its own: it does not ask again before bo has taken the review.
     ann.page.clock.install()
+    words = "the person at the window\n<b>is somebody else</b>"
     with monkeypatch.context() as short:
         short.setattr(claims, "LEASE", timedelta(seconds=30))
         ann.take(held)
+    ann.page.get_by_label("In your words").fill(words)
     desk.system.expire(held)
     bo.take(held)
     ann.page.clock.run_for(31_000)
-    expect(ann.page.get_by_role("alert")).to_contain_text("somebody else may take it")
+    expect(ann.page.get_by_role("alert")).to_contain_text("somebody else may have it")
     expect(ann.button("Decide Enter")).to_be_disabled()
+    expect(ann.page.get_by_label("In your words")).to_have_value(words)
     # A page without its script sends the form all the same.
     ann.page.evaluate(
         "() => { const form = document.getElementById('verdicts');"
         " form.querySelector('input[value=confirmed]').checked = true; form.submit(); }"
     )
     ann.is_told("is not in your hands any more; nothing was changed", "Open it again")
+    expect(ann.page.get_by_label("What you wrote")).to_have_value(words)
+    expect(ann.page.get_by_role("link", name="Open it again")).to_be_focused()
+    ann.enter()
+    expect(ann.heading).to_contain_text(f"Review {held.review}")
     assert desk.system.state(held) == "held"
     bo.say("lawful")
     bo.state_is("lawful")

@@ -142,11 +142,15 @@ def _hide(page: Page, _held: Locator) -> None:
     )
 
 
+def _print(page: Page, _held: Locator) -> None:
+    page.pdf()
+
+
 def _move_focus(page: Page, _held: Locator) -> None:
     page.get_by_role("link", name="Reviews", exact=True).focus()
 
 
-@pytest.mark.parametrize("way", [_release, _escape, _window_blur, _hide, _move_focus])
+@pytest.mark.parametrize("way", [_release, _escape, _window_blur, _hide, _print, _move_focus])
 def test_each_way_covers_and_lets_go_of_the_bytes(
     page: Page, arrivals: Arrivals, rig: Rig, wait_until: Callable[..., object], way: Way
 ) -> None:
@@ -165,6 +169,32 @@ def test_each_way_covers_and_lets_go_of_the_bytes(
     assert seconds is not None
     assert 0 <= seconds < 8
     assert len(arrivals.bodies) == 1
+
+
+def test_no_picture_is_printed(page: Page, arrivals: Arrivals) -> None:
+    button(page, "Mosaic").click()
+    says(page, "Mosaic shown.")
+    page.emulate_media(media="print")
+    expect(shown(page)).to_be_hidden()
+    assert len(arrivals.bodies) == 1
+
+
+def test_an_address_opens_in_no_tab_of_its_own_and_is_not_used_up_by_the_try(
+    page: Page, review: int, rig: Rig
+) -> None:
+    take(page, review)
+    address = page.evaluate(
+        "async () => { const panel = document.querySelector('[data-reveal]').dataset;"
+        " const body = new URLSearchParams({ token: panel.token, rung: '4', region: '' });"
+        " const asked = await fetch(panel.reveal, { method: 'POST', body, headers: { Accept: 'application/json' } });"
+        " return (await asked.json()).address; }"
+    )
+    tab = page.context.new_page()
+    answer = tab.goto(address)
+    assert answer is not None
+    assert (answer.status, "image" in answer.headers["content-type"]) == (403, False)
+    assert views(rig) == []
+    assert page.evaluate("async (at) => (await fetch(at)).status", address) == 200
 
 
 def test_it_is_covered_when_the_time_is_up(page: Page, review: int, rig: Rig) -> None:

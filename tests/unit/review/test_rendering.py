@@ -13,7 +13,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 def problem(message: str) -> str:
-    return render("problem.html", user="", status=404, message=message)
+    return render("problem.html", user="", status=404, message=message, refusal=None)
 
 
 def test_a_value_in_a_text_is_escaped(tmp_path: Path) -> None:

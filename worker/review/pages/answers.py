@@ -12,6 +12,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 
 from config.words import Words, _
 from worker.review.languages import Language, Languages, speak
+from worker.review.pages.refusal import Refusal
 from worker.review.pages.rendering import render
 
 log = structlog.get_logger()
@@ -52,7 +53,8 @@ class Answers:
     async def told(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, StarletteHTTPException)  # noqa: S101 (registered for it alone)
         said = error.detail if isinstance(error.detail, Words) else _OF_ROUTES.get(error.status_code, "")
-        return self._problem(request, error.status_code, said or error.detail, error.headers)
+        refusal = error if isinstance(error, Refusal) else None
+        return self._problem(request, error.status_code, said or error.detail, error.headers, refusal)
 
     async def not_understood(self, request: Request, _error: Exception) -> Response:
         return self._problem(
@@ -71,10 +73,15 @@ class Answers:
         )
 
     def _problem(
-        self, request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
+        self,
+        request: Request,
+        status: int,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        refusal: Refusal | None = None,
     ) -> HTMLResponse:
         with speak(self._language_of(request)):
-            page = render("problem.html", user="", status=status, message=message)
+            page = render("problem.html", user="", status=status, message=message, refusal=refusal)
         return HTMLResponse(page, status_code=status, headers={**self._headers, **(headers or {})})
 
     def _language_of(self, request: Request) -> Language:

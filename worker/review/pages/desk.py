@@ -31,6 +31,7 @@ from worker.review.desk.queue import Counts, Part, Show
 from worker.review.faults import NotThereError, ProposalError, UnknownReasonError
 from worker.review.pages.doors import SCRIPT_POLICY, Asks, Doors, of_visitor
 from worker.review.pages.kept import Kept
+from worker.review.pages.refusal import Refusal
 from worker.review.pages.rendering import render
 from worker.review.people.permissions import May
 from worker.review.reveal.access import Purpose
@@ -60,6 +61,10 @@ PURPOSE_WORDS = {
     Purpose.REQUEST: _("somebody concerned, a court or an authority asks"),
     Purpose.INCIDENT: _("a fault or a misuse is looked into"),
 }
+
+_MINE = "/?show=mine"
+_IN_HAND = _("What is in your hands")
+_AGAIN = _("Open it again")
 
 Number = Annotated[int, InPath(ge=1, lt=2**63)]
 Text = Annotated[str, Form()]
@@ -136,7 +141,7 @@ class DeskPages:
 
     def review(self, request: Request, review_id: Number) -> HTMLResponse:
         visitor = request.state.visitor
-        with _told():
+        with _told("/"):
             look = self._desk.look(visitor, review_id)
         page = render(
             "review.html",
@@ -154,14 +159,14 @@ class DeskPages:
         return HTMLResponse(page, headers={"Content-Security-Policy": SCRIPT_POLICY})
 
     def next(self, request: Request, bank: Text = "") -> RedirectResponse:
-        with _told():
+        with _told(_MINE):
             claim = self._desk.next(request.state.visitor, bank)
-        return _to(f"/reviews/{claim.reviews[0]}" if claim is not None else "/")
+        return _to(_page(claim.reviews[0]) if claim is not None else "/")
 
     def take(self, request: Request, review_id: Number) -> RedirectResponse:
-        with _told():
+        with _told(_page(review_id)):
             self._desk.take(request.state.visitor, review_id)
-        return _to(f"/reviews/{review_id}")
+        return _to(_page(review_id))
 
     def alive(self, request: Request, review_id: Number, claim: Annotated[UUID, Form()]) -> dict[str, float]:
         """The open page's sign of life: seconds that the claim lasts now, 0 when it is gone."""
@@ -176,11 +181,12 @@ class DeskPages:
         claim: Annotated[UUID | None, Form()] = None,
     ) -> RedirectResponse:
         """Hands back, steps back for good, asks for another person, or skips and takes the next."""
-        with _told():
+        with _told(_page(review_id)):
             self._desk.leave(request.state.visitor, review_id, how, claim)
-            if how is Leave.SKIPPED:
+        if how is Leave.SKIPPED:
+            with _told(_MINE):
                 following = self._desk.next(request.state.visitor)
-                return _to(f"/reviews/{following.reviews[0]}" if following is not None else f"/{NEXT}")
+            return _to(_page(following.reviews[0]) if following is not None else f"/{NEXT}")
         return _to(f"/{NEXT}")
 
     def decide(
@@ -195,7 +201,7 @@ class DeskPages:
         also: Annotated[list[int] | None, Form()] = None,
         typed: Text = "",
     ) -> RedirectResponse:
-        with _told():
+        with _told(_page(review_id), reason):
             outcome = self._desk.decide(
                 request.state.visitor,
                 review_id,
@@ -209,22 +215,22 @@ class DeskPages:
             )
         if outcome.proposal_id is not None:
             return _to("/proposals")
-        return _to(f"/{NEXT}" if outcome.hidden else f"/reviews/{review_id}{NEXT}")
+        return _to(f"/{NEXT}" if outcome.hidden else _page(review_id) + NEXT)
 
     def undo(self, request: Request, review_id: Number, request_id: Text) -> RedirectResponse:
-        with _told():
+        with _told(_page(review_id)):
             undone = self._desk.undo(request.state.visitor, review_id, request_id=request_id)
-        return _to("/proposals" if undone.proposal_id is not None else f"/reviews/{review_id}#decide")
+        return _to("/proposals" if undone.proposal_id is not None else _page(review_id) + "#decide")
 
     def appeal(self, request: Request, upload_id: Number, reason: Text) -> RedirectResponse:
-        with _told():
+        with _told(f"/uploads/{upload_id}", reason):
             opened = self._desk.appeal(request.state.visitor, upload_id, reason=reason, source="page")
-        return _to(f"/reviews/{opened.review_id}")
+        return _to(_page(opened.review_id))
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Turns a refusal into one page with its sentence and next step."""
+def _told(at: str, written: str = "") -> Iterator[None]:
+    """Turns a refusal into one page with its sentence and next step, that leads to `at` and gives back `written`."""
     try:
         yield
     except NotThereError as error:
@@ -232,7 +238,11 @@ def _told() -> Iterator[None]:
     except UnknownReasonError as error:
         raise HTTPException(400, error.words) from None
     except (ReviewError, ClaimError, ProposalError, AppealError) as error:
-        raise HTTPException(409, error.words) from None
+        raise Refusal(error.words, (at, _IN_HAND if at == _MINE else _AGAIN), written) from None
+
+
+def _page(review_id: int) -> str:
+    return f"/reviews/{review_id}"
 
 
 def _to(address: str) -> RedirectResponse:

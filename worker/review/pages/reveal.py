@@ -19,6 +19,9 @@ from worker.review.reveal.exposure import SHOWN_SECONDS
 from worker.review.reveal.reveals import RevealError, Reveals
 
 _Number = Annotated[int, InPath(ge=1, lt=2**63)]
+_SHOWN_BY = frozenset({"empty", "image"})
+"""What a browser says of a request by a script and by an image."""
+
 _Token = Annotated[str, InPath(min_length=20, max_length=100)]
 
 
@@ -65,7 +68,10 @@ class RevealPages:
         return HTMLResponse(page, headers={"Content-Security-Policy": SCRIPT_POLICY})
 
     def picture(self, request: Request, address: _Token) -> Response:
+        """The picture, once, for a page of ours; not for a tab of its own, where nothing would cover it."""
         try:
+            if request.headers.get("sec-fetch-dest", "empty") not in _SHOWN_BY:
+                raise RevealError(403, _("A picture is shown on its review's page alone."))
             picture = self._reveals.picture(request.state.user, address)
         except RevealError as error:
             return _problem(error)

@@ -141,7 +141,7 @@
 
   screen.addEventListener("contextmenu", (event) => event.preventDefault());
   window.addEventListener("blur", () => end(words.left));
-  window.addEventListener("pagehide", () => end(words.covered));
+  for (const leaving of ["pagehide", "beforeprint"]) window.addEventListener(leaving, () => end(words.covered));
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) end(words.hidden);
   });
