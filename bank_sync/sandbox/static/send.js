@@ -1,5 +1,8 @@
 /* The page that hashes and sends. It never reads a file: the worker does, and answers with the hash. */
 
+/* As many hashes as the bank takes in one case. */
+const MOST = 200;
+
 const WORDS = {
   waiting: "waits",
   unreadable:
@@ -35,8 +38,8 @@ at("files").addEventListener("change", (event) => {
     const words = document.createElement("span");
     const remove = document.createElement("button");
     remove.type = "button";
-    remove.textContent = "Leave out";
-    remove.setAttribute("aria-label", `Leave out ${file.name}`);
+    remove.textContent = "Remove";
+    remove.setAttribute("aria-label", `Remove ${file.name}`);
     remove.addEventListener("click", () => {
       files.delete(number);
       line.remove();
@@ -59,18 +62,26 @@ function show() {
   for (const file of all) file.line.firstChild.textContent = `${file.name}: ${state(file)}`;
   const good = ready();
   const busy = all.filter((file) => !file.hashValue && !file.refused);
-  at("said").textContent = all.length
-    ? busy.length
-      ? `Making hashes on this device: ${all.length - busy.length} of ${all.length} done.`
-      : `${good.length} of ${all.length} ready.`
-    : "";
+  at("said").textContent = said(all.length, busy, good.length);
   const text = JSON.stringify({ hashes: hashes() }, null, 1);
   if (at("letter").textContent !== text) {
     at("letter").textContent = text;
     letter = fresh();
   }
   at("send").textContent = good.length === 1 ? "Send 1 hash" : `Send ${good.length} hashes`;
-  at("sending").hidden = busy.length > 0 || good.length === 0;
+  at("sending").hidden = busy.length > 0 || good.length === 0 || good.length > MOST;
+}
+
+function said(all, busy, good) {
+  if (all === 0) return "";
+  if (busy.length > 0) {
+    // A large video takes minutes: a screen reader hears its quarters.
+    const quarter = 25 * Math.floor(4 * Math.max(...busy.map((file) => file.share ?? 0)));
+    const way = quarter ? ` The next is at ${quarter} %.` : "";
+    return `Making hashes on this device: ${all - busy.length} of ${all} done.${way}`;
+  }
+  if (good > MOST) return `A case holds ${MOST}. Remove ${good - MOST}, and send those as a second case.`;
+  return `${good} of ${all} ready.`;
 }
 
 function state(file) {
@@ -103,7 +114,7 @@ at("send").addEventListener("click", async () => {
     if (!answer.ok) throw new Error(answer.statusText);
     sent(await answer.json());
   } catch {
-    at("problem").textContent = "The bank did not answer. Please send again: it will not be counted twice.";
+    at("problem").textContent = "The bank did not take it. Please send again: it will not be counted twice.";
     button.disabled = false;
   }
 });
