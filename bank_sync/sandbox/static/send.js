@@ -21,8 +21,7 @@ let letter = "";
 worker.addEventListener("message", ({ data: { number, ...told } }) => {
   const file = files.get(number);
   if (!file) return;
-  const same = told.hashValue && ready().some((other) => other.hashValue === told.hashValue);
-  Object.assign(file, same ? { refused: "double" } : told);
+  Object.assign(file, told);
   show();
 });
 worker.addEventListener("error", () => {
@@ -42,6 +41,7 @@ at("files").addEventListener("change", (event) => {
     remove.setAttribute("aria-label", `Remove ${file.name}`);
     remove.addEventListener("click", () => {
       files.delete(number);
+      worker.postMessage({ number });
       line.remove();
       at("files").focus();
       show();
@@ -53,17 +53,19 @@ at("files").addEventListener("change", (event) => {
   show();
 });
 
+/* The files whose hashes are sent, each hash once. */
 function ready() {
-  return [...files.values()].filter((file) => file.hashValue);
+  const hashed = [...files.values()].filter((file) => file.hashValue);
+  return hashed.filter((file, place) => hashed.findIndex((other) => other.hashValue === file.hashValue) === place);
 }
 
 function show() {
   const all = [...files.values()];
-  for (const file of all) file.line.firstChild.textContent = `${file.name}: ${state(file)}`;
   const good = ready();
+  for (const file of all) file.line.firstChild.textContent = `${file.name}: ${state(file, good)}`;
   const busy = all.filter((file) => !file.hashValue && !file.refused);
   at("said").textContent = said(all.length, busy, good.length);
-  const text = JSON.stringify({ hashes: hashes() }, null, 1);
+  const text = JSON.stringify(letterOf(good), null, 1);
   if (at("letter").textContent !== text) {
     at("letter").textContent = text;
     letter = fresh();
@@ -84,14 +86,15 @@ function said(all, busy, good) {
   return `${good} of ${all} ready.`;
 }
 
-function state(file) {
+function state(file, good) {
   if (file.refused) return WORDS[file.refused];
+  if (file.hashValue && !good.includes(file)) return WORDS.double;
   if (file.hashValue) return file.signalType === "VideoMD5" ? "video, ready" : "picture, ready";
   return file.share === undefined ? WORDS.waiting : `video, ${Math.floor(100 * file.share)} %`;
 }
 
-function hashes() {
-  return ready().map(({ signalType, hashValue }) => ({ signalType, hashValue }));
+function letterOf(good) {
+  return { hashes: good.map(({ signalType, hashValue }) => ({ signalType, hashValue })) };
 }
 
 /* A random name for one list of hashes: sent again after a lost answer, it opens no second case. */
@@ -101,28 +104,37 @@ function fresh() {
 }
 
 at("send").addEventListener("click", async () => {
-  const button = at("send");
-  button.disabled = true;
+  const good = ready();
+  hold(true);
   at("problem").textContent = "";
   try {
     const answer = await fetch("/cases", {
       method: "POST",
       headers: { "Content-Type": "application/json", "Idempotency-Key": letter },
-      body: JSON.stringify({ hashes: hashes() }),
+      body: JSON.stringify(letterOf(good)),
       credentials: "omit",
     });
-    if (!answer.ok) throw new Error(answer.statusText);
-    sent(await answer.json());
+    if (answer.ok) return sent(await answer.json(), good);
+    if (answer.status >= 500) throw new Error("The bank failed half way.");
+    at("problem").textContent = "The bank did not take it, and kept nothing. Please try again later.";
+    hold(false);
   } catch {
-    at("problem").textContent = "The bank did not take it. Please send again: it will not be counted twice.";
-    button.disabled = false;
+    // It may have been taken: what is sent again must be the same, or a case would be left that nobody can take back.
+    at("problem").textContent = "No answer came. Please send again: it will not be counted twice.";
+    at("send").disabled = false;
   }
+  at("send").focus();
 });
 
-function sent({ caseNumber, pin }) {
+/* Nothing is added or removed while it is sent. */
+function hold(on) {
+  for (const control of document.querySelectorAll("#files, #picked button, #send")) control.disabled = on;
+}
+
+function sent({ caseNumber, pin }, good) {
   at("number").textContent = at("same-number").value = caseNumber;
   at("pin").textContent = at("same-pin").value = pin;
-  for (const file of ready()) at("order").append(Object.assign(document.createElement("li"), { textContent: file.name }));
+  for (const file of good) at("order").append(Object.assign(document.createElement("li"), { textContent: file.name }));
   files.clear();
   for (const id of ["picked", "letter"]) at(id).replaceChildren();
   for (const id of ["lead", "picking", "said", "picked", "sending"]) at(id).hidden = true;
