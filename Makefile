@@ -52,9 +52,10 @@ benchmarks: $(STAMP)
 	$(BIN)/hashwarden bench index --slow-peers --json > docs/data/index.json
 	$(BIN)/python -m worker.bench.index_report docs/data/index.json docs/benchmarks.md docs/pictures/index.svg
 
-# The pictures of docs/console.md, from the running console. Needs Chromium.
+# The pictures of docs/console.md and docs/how-to/practice-bank.md, from the running pages. Needs Chromium.
 pictures: $(STAMP)
 	$(BIN)/python -m tests.browser.pictures docs/pictures/console
+	$(BIN)/python -m tests.browser.practice.pictures docs/pictures/practice-bank
 
 # What in docs/ is made from the code.
 docs: $(STAMP)

@@ -147,6 +147,8 @@ def import_command(file: Path, name: str) -> None:
 def sandbox_command(host: str, port: int) -> None:
     """Run a practice bank that speaks StopNCII's wire and forgets everything when it ends.
 
+    Its pages make hashes of pictures and videos in the browser and send only those.
+
     Example: hashwarden bank sandbox --port 8790
     """
     # The web server is needed by this command alone.
@@ -155,7 +157,10 @@ def sandbox_command(host: str, port: int) -> None:
     keys = PracticeKeys()
 
     def ready(address: str) -> None:
-        click.echo(f"practice bank at {address} (a web page says what it can do)")
+        click.echo(f"practice bank at {address}")
+        click.echo(
+            f"pages for the person whose picture it is: {address}/ (hash and send, see the case, take it back)"
+        )
         click.echo(
             f"keys: subscription_key {keys.subscription}, fetch_key {keys.fetch}, feedback_key {keys.feedback}"
         )

@@ -19,7 +19,7 @@ Address = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+\.[a-z]
 Dialled = Annotated[str, StringConstraints(pattern=r"^[0-9]+( [0-9]+)*$", min_length=3, max_length=16)]
 """As it is dialled inside the country, in groups."""
 
-_SHORT = 4
+_SHORT = 6
 """Digits of a number that works only inside its country, at most."""
 
 
@@ -49,16 +49,13 @@ class SupportLine(_Group):
         if not self.national and self.page is None:
             raise ValueError(f"{self.name!r} has neither a number nor a page")
         for number in self.national:
-            short = len(number.replace(" ", "")) <= _SHORT
-            if short == (self.code is not None):
-                raise ValueError(
-                    f"{number!r} needs the code of its country if it is over {_SHORT} digits, and none if not"
-                )
+            if self.code is not None and len(number.replace(" ", "")) <= _SHORT:
+                raise ValueError(f"{number!r} is too short to be dialled from abroad, so it has no code")
         return self
 
     @property
     def numbers(self) -> tuple[SupportNumber, ...]:
-        """As they stand in the file; a telephone dials long ones with the country's code for the trunk zero."""
+        """As they stand in the file; where there is a code, a telephone dials it in place of the trunk zero."""
         found = []
         for number in self.national:
             digits = number.replace(" ", "")

@@ -43,7 +43,7 @@ class Intake:
 def _hashes(body: bytes) -> tuple[Key, ...]:
     try:
         told: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict) or set(told) != {"hashes"} or not isinstance(told["hashes"], list):
         raise PracticeError(400, 'The body must be {"hashes": [...]} and nothing else.')

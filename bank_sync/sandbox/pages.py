@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from bank_sync.sandbox.intake import MOST_BYTES, Intake
-from bank_sync.sandbox.wire import PracticeBank, PracticeError
+from bank_sync.sandbox.wire import GONE, PracticeBank, PracticeError
 from config.support import load_support
 
 NEUTRAL = "https://www.wikipedia.org/"
@@ -132,9 +132,16 @@ def _shown(told: dict[str, Any]) -> dict[str, Any]:
             {
                 "kind": "Video" if known["signalType"].startswith("Video") else "Picture",
                 "platforms": [
-                    {"name": name, "said": said.get(name), "pulled": known["pulled"].get(name)}
+                    {"name": name, "said": said.get(name), "knows": _knows(known["pulled"].get(name))}
                     for name in platforms
                 ],
             }
         )
-    return {"files": files, "withdrawn": told["status"] in {"Withdrawn", "Deleted"}}
+    return {"files": files, "withdrawn": told["status"] in GONE}
+
+
+def _knows(pulled: str | None) -> str:
+    """What a platform that pulled a case with this status knows of it."""
+    if pulled is None:
+        return "nothing"
+    return "withdrawn" if pulled in GONE else "active"

@@ -21,7 +21,8 @@ from bank_sync.sandbox.guesses import Guesses
 TOKEN_SECONDS = 3600
 SIGNAL_TYPES = frozenset({"ImagePDQ", "VideoMD5", "VideoTMK", "Text", "URL"})
 _NO_CASE = "No case has this number and PIN."
-_GONE = frozenset({"Withdrawn", "Deleted"})
+GONE = frozenset({"Withdrawn", "Deleted"})
+"""The status of a case that was taken back."""
 
 Key = tuple[str, str]
 
@@ -42,15 +43,15 @@ class _Hash:
     cases: dict[str, str] = field(default_factory=dict)
     feedback: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By platform: a platform's newer feedback replaces its older one."""
-    pulled: dict[str, str] = field(default_factory=dict)
-    """By platform: the status with which it last pulled the hash."""
+    pulled: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By platform: the cases and their status with which it last pulled the hash."""
 
     @property
     def status(self) -> str:
         if not self.cases:
             return "Active"
         states = self.cases.values()
-        if all(state in _GONE for state in states):
+        if all(state in GONE for state in states):
             return "Deleted" if "Deleted" in states else "Withdrawn"
         return "Active"
 
@@ -146,7 +147,10 @@ class PracticeBank:
         return self.end_case(number, pin, "Active")
 
     def progress(self, number: str, pin: str) -> dict[str, Any]:
-        """What platforms said of each hash of a case, as they were sent; the hashes themselves are not repeated."""
+        """What platforms said of each hash of a case, as they were sent; the hashes themselves are not repeated.
+
+        `pulled`: by platform, the case's status when it last pulled the hash; None if that was before the case.
+        """
         with self._lock:
             hashes = [self._hashes[pair] for pair in self._opened(number, pin).pairs]
             return {
@@ -157,7 +161,7 @@ class PracticeBank:
                         "signalType": known.signal_type,
                         "status": known.status,
                         "feedback": [{"source": source} | said for source, said in known.feedback.items()],
-                        "pulled": dict(known.pulled),
+                        "pulled": {source: cases.get(number) for source, cases in known.pulled.items()},
                     }
                     for known in hashes
                 ],
@@ -179,7 +183,7 @@ class PracticeBank:
             served = self._ordered[begin : begin + size]
             pulled = [self._hashes[(kind, value)] for _, kind, value in served]
             for known in pulled:
-                known.pulled[platform] = known.status
+                known.pulled[platform] = dict(known.cases)
             records = [known.record() for known in pulled]
             high = max([cursor.high, *(modified for modified, _, _ in served)])
             after = served[-1] if served else cursor.after
@@ -233,7 +237,7 @@ class PracticeBank:
             raise PracticeError(
                 429, "The PIN of this case was wrong too often. Try again in a quarter of an hour."
             )
-        right = secrets.compare_digest(case.pin.encode(), pin.encode())
+        right = secrets.compare_digest(case.pin.encode(), pin.encode(errors="replace"))
         self._guesses.count(number, right=right)
         if not right:
             raise PracticeError(403, _NO_CASE)

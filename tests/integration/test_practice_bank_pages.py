@@ -113,7 +113,8 @@ def test_a_file_is_not_taken(bank: httpx.Client) -> None:
     assert bank.post("/cases", content=b'{"hashes": []}', headers=head).status_code == 415
     json = head | {"Content-Type": "application/json"}
     assert bank.post("/cases", content=file, headers=json).status_code == 413
-    assert bank.post("/cases", content=b"\xff\xd8\xff\xe0", headers=json).status_code == 400
+    for content in (b"\xff\xd8\xff\xe0", b"[" * 30_000):
+        assert bank.post("/cases", content=content, headers=json).status_code == 400
     assert bank.post("/case", files={"number": file}).status_code == 400
     assert _pull(bank) == []
 
@@ -198,6 +199,20 @@ def test_taking_back_and_making_active_again(bank: httpx.Client, case: Case) -> 
     assert "It is active again." in _words(bank.post("/case", data=case | {"wish": "reopen"}))
     assert [record["hashStatus"] for record in _pull(bank)] == ["Active", "Active"]
     assert "You took it back." not in _words(bank.post("/case", data=case))
+
+
+def test_a_case_stands_by_itself_when_another_holds_the_same_hash(bank: httpx.Client, case: Case) -> None:
+    _pull(bank)
+    told = _send(bank, {"hashes": HASHES}, "34" * 16).json()
+    other = {"number": told["caseNumber"], "pin": told["pin"]}
+    assert "It has not asked for changes since." in _words(bank.post("/case", data=other))
+    bank.post("/case", data=case | {"wish": "withdraw"})
+    assert "It still has to ask for changes." in _words(bank.post("/case", data=case))
+    assert [record["hashStatus"] for record in _pull(bank)] == ["Active", "Active"]
+    assert "It has been told that you took it back." in _words(bank.post("/case", data=case))
+    seen = _words(bank.post("/case", data=other))
+    assert "looks for it" in seen
+    assert "took it back" not in seen
 
 
 @pytest.mark.usefixtures("case")

@@ -84,7 +84,7 @@ def demo_command(once: bool, state_dir: Path) -> None:
 
 def _stay(deployment: Deployment, screen: Screen) -> None:
     """Shows what to try, and stays until Ctrl-C; a service that ends meanwhile is told once."""
-    from worker.demo.deployment import BUCKET
+    from worker.demo.deployment import BANK, BUCKET
     from worker.demo.media import PHOTOS
 
     config = _short(deployment.config_path)
@@ -96,7 +96,11 @@ def _stay(deployment: Deployment, screen: Screen) -> None:
             ("Review pages", deployment.review_url),
             ("Sign in, once", deployment.sign_in_link()),
             ("Metrics", f"{deployment.review_url}/metrics"),
-            ("Practice bank", deployment.bank_url),
+            (
+                "Practice bank",
+                f"{deployment.bank_url}  give in the hash of a picture, see its case, take it back",
+            ),
+            ("Pull the bank", f"HASHWARDEN_CONFIG={config} {_short(Path(sys.argv[0]))} bank sync {BANK}"),
             ("S3", f"{deployment.embedded.s3_endpoint}  bucket {BUCKET}, no key needed"),
             ("Upload case 1", f"curl -H x-amz-acl:public-read -T {picture} {mine}"),
             ("A second later", f"curl -o /dev/null -w '%{{http_code}}\\n' {mine}"),

@@ -71,7 +71,7 @@ def test_what_happens_is_said(visitor: Page) -> None:
     status = visitor.get_by_role("status")
     visitor.set_input_files("#files", [PHOTOS / "cat.jpg", PHOTOS / "bee.jpg", PHOTOS / "LICENSES.md"])
     expect(status).to_have_text("2 of 3 ready.")
-    visitor.get_by_role("button", name="Leave out cat.jpg").click()
+    visitor.get_by_role("button", name="Remove cat.jpg").click()
     expect(status).to_have_text("1 of 2 ready.")
     expect(visitor.locator("#files")).to_be_focused()
 
