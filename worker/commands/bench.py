@@ -223,6 +223,50 @@ def sync(records: int, wire_records: int, as_json: bool) -> None:
     _print("sync", found, as_json=as_json)
 
 
+@bench.command(epilog="Example: hashwarden bench pipeline --photos photos/ --limit 12 --json")
+@_photos
+@_limit
+@click.option(
+    "--uploads", type=click.IntRange(8), default=100, show_default=True, help="Uploads of each measurement."
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Uploads at once of the one worker, on its one core: one is read while another is decoded.",
+)
+@click.option(
+    "--hashes", type=click.IntRange(1), default=100_000, show_default=True, help="Hashes that are searched."
+)
+@json_option
+def pipeline(
+    photos: Path, limit: int | None, uploads: int, concurrency: int, hashes: int, as_json: bool
+) -> None:
+    """Uploads a second from event to decision, beside decoding and hashing alone, and how soon a match is withheld.
+
+    Of JPEGs of 12 megapixels and of a mix of 2 on average, by a real worker on one core and embedded servers on the
+    others. Let nothing else run meanwhile.
+    """
+    from worker.bench.cores import Cores
+    from worker.bench.pipeline import pipeline_figures
+    from worker.bench.uploads import mixed, twelve_megapixels
+    from worker.commands.scratch_worker import scratch_worker
+
+    cores = Cores.split()
+    if cores is None:
+        raise click.UsageError("It takes two cores: one for the worker, one for the servers.")
+    first, *others = _pictures(photos, limit)
+    if not others:
+        raise click.UsageError("It takes two photographs: one that matches and one that does not.")
+    found: list[Figure] = []
+    for make in (twelve_megapixels, mixed):
+        matching = make([first])
+        with scratch_worker(cores, concurrency, matching, hashes) as place:
+            found += pipeline_figures(place, make(others), matching, uploads)
+    _print("pipeline", found, as_json=as_json)
+
+
 @bench.command(epilog="Example: hashwarden bench retro --uploads 10000000 --hashes 1000 --json")
 @click.option(
     "--uploads", type=click.IntRange(1), default=1_000_000, show_default=True, help="Hashes in the ledger."
