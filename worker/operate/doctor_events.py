@@ -9,7 +9,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from config.settings import EventSettings, Settings
+from config.events import EventSettings
+from config.settings import Settings
 from worker.events.redis_list import open_list, redis_errors, waiting
 from worker.operate.broker import facts_of
 from worker.operate.check import Check, Status
@@ -20,7 +21,9 @@ def event_checks(settings: Settings) -> Iterator[Check]:
         yield from _sqs(settings)
     if settings.events.redis_url.get_secret_value():
         yield from _redis(settings.events)
-    if not settings.events.has_source:
+    if settings.inbox.tokens:
+        yield Check("events", "inbox", Status.OK, f"{len(settings.inbox.tokens)} tokens let pushes in")
+    if not settings.told_of_uploads:
         yield Check(
             "events",
             "queue",
