@@ -288,7 +288,7 @@ class Settings(BaseSettings):
     @property
     def told_of_uploads(self) -> bool:
         """Whether anything tells of uploads before the sweep finds them."""
-        return self.events.has_source or bool(self.inbox.tokens)
+        return self.events.has_source or self.inbox.is_open
 
     @property
     def epochs_dir(self) -> Path:

@@ -28,6 +28,8 @@ from worker.commands.services import own_command
 from worker.domain import Lane, State
 from worker.errors import StorageError
 from worker.events.inbox import Inbox
+from worker.operate.check import Status
+from worker.operate.doctor_events import event_checks
 from worker.push import app as push
 from worker.push.app import MAX_EVENT_BYTES, PushApp
 from worker.storage.s3 import S3Store
@@ -36,7 +38,8 @@ from worker.store.models import InboxReject, Upload
 if TYPE_CHECKING:
     from tests.integration.conftest import Rig
 
-STORE, PLATFORM = "s" * 40, "p" * 40
+STORE, NEXT, PLATFORM = "s" * 40, "n" * 40, "p" * 40
+AS_PLATFORM = {"authorization": f"Bearer {PLATFORM}"}
 KEY = "users/7/an odd näme+&100%.jpg"
 BODIES = Path(__file__).parents[1] / "data" / "events"
 
@@ -57,7 +60,7 @@ class Place:
         return self.client.post("/v1/events", json=notification(bucket, key, **told))
 
     def item(self, **body: Any) -> httpx.Response:  # noqa: ANN401
-        return self.client.post("/v1/items", json=body)
+        return self.client.post("/v1/items", json=body, headers=AS_PLATFORM)
 
     def rows(self) -> list[Upload]:
         with self.rig.sessions() as session:
@@ -78,7 +81,9 @@ def notification(bucket: str, key: str = KEY, **told: Any) -> dict[str, Any]:  #
 
 @pytest.fixture
 def place(rig: Rig) -> Iterator[Place]:
-    settings = rig.settings.model_copy(update={"inbox": InboxSettings(tokens=[STORE, PLATFORM])})
+    settings = rig.settings.model_copy(
+        update={"inbox": InboxSettings(store_tokens=[STORE, NEXT], platform_tokens=[PLATFORM])}
+    )
     store = S3Store(settings.storage)
     inbox = Inbox(rig.sessions, store, rig._announce, settings.storage)
     app = PushApp(settings, rig.sessions, store, inbox)
@@ -134,11 +139,21 @@ def basic(password: str) -> str:
     return "Basic " + base64.b64encode(f"ceph:{password}".encode()).decode()
 
 
-def test_each_token_lets_in(place: Place) -> None:
+def test_each_token_of_a_store_lets_in(place: Place) -> None:
     body = {"Event": "s3:TestEvent", "Bucket": "b"}
-    for value in (f"Bearer {STORE}", f"bearer {PLATFORM}", basic(STORE), basic(PLATFORM)):
+    for value in (f"Bearer {STORE}", f"bearer {NEXT}", basic(STORE), basic(NEXT)):
         answer = httpx.post(f"{place.url}/v1/events", json=body, headers={"authorization": value})
         assert answer.status_code == 204
+
+
+def test_a_stores_token_tells_nothing_of_items_nor_the_platforms_of_events(
+    place: Place, versioned_bucket: str
+) -> None:
+    assert place.event(versioned_bucket, versionId="v1").status_code == 204
+    (row,) = place.rows()
+    assert told(place.client.get(f"/v1/items/{row.id}")) == (401, "unauthorized")
+    assert told(place.client.post("/v1/items", json={})) == (401, "unauthorized")
+    assert told(place.client.post("/v1/events", json={}, headers=AS_PLATFORM)) == (401, "unauthorized")
 
 
 WRONG = [
@@ -147,7 +162,7 @@ WRONG = [
     STORE.encode(),
     f"Bearer {STORE}x".encode(),
     f"Bearer {STORE[:-1]}".encode(),
-    f"Bearer {STORE} {PLATFORM}".encode(),
+    f"Bearer {STORE} {NEXT}".encode(),
     f"Token {STORE}".encode(),
     basic("").encode(),
     basic(STORE[:-1]).encode(),
@@ -184,7 +199,7 @@ def test_a_body_over_the_limit_is_not_read_to_its_end(place: Place) -> None:
         for _ in range(64):
             yield b" " * 64 * 1024
 
-    assert told(place.client.post("/v1/items", content=endless())) == (413, "too_long")
+    assert told(place.client.post("/v1/items", content=endless(), headers=AS_PLATFORM)) == (413, "too_long")
     exact = json.dumps(notification("elsewhere")).encode()
     exact += b" " * (MAX_EVENT_BYTES - len(exact))
     assert place.client.post("/v1/events", content=exact).status_code == 204
@@ -270,7 +285,7 @@ def test_an_item_is_taken_and_its_place_tells_what_became_of_it(place: Place, ve
     assert answer.json() == item
     place.rig.publish()
     place.rig.process(row.id)
-    seen = place.client.get(answer.headers["location"])
+    seen = place.client.get(answer.headers["location"], headers=AS_PLATFORM)
     assert (seen.status_code, seen.json()["upload_id"]) == (200, row.id)
     assert seen.json()["state"] == place.rows()[0].state != "pending"
 
@@ -315,8 +330,8 @@ def test_what_is_no_item_is_told_and_not_repeated(
     for bucket in ("elsewhere", quarantine):
         assert told(place.item(bucket=bucket, key="a.jpg")) == (422, "not_scanned")
     assert told(place.item(bucket=plain_bucket, key=".hashwarden-doctor/a")) == (422, "not_scanned")
-    assert told(place.client.get("/v1/items/999")) == (404, "not_there")
-    assert told(place.client.get(f"/v1/items/{10**30}")) == (404, "not_there")
+    assert told(place.client.get("/v1/items/999", headers=AS_PLATFORM)) == (404, "not_there")
+    assert told(place.client.get(f"/v1/items/{10**30}", headers=AS_PLATFORM)) == (404, "not_there")
     assert told(place.client.get("/v1/elsewhere")) == (404, "not_there")
     assert told(place.client.put("/v1/items")) == (405, "method")
     assert place.rows() == []
@@ -339,7 +354,7 @@ NO_ITEMS: list[tuple[bytes, str | None]] = [
 
 def test_a_body_that_is_no_item_is_one_clear_error(place: Place) -> None:
     for body, field in NO_ITEMS:
-        answer = place.client.post("/v1/items", content=body)
+        answer = place.client.post("/v1/items", content=body, headers=AS_PLATFORM)
         assert told(answer) == (422, "invalid"), body
         assert "secret" not in answer.text
         if field is not None:
@@ -353,7 +368,7 @@ def inbox_app(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[
     variables = {
         **os.environ,
         **environment,
-        "HASHWARDEN_INBOX__TOKENS": json.dumps([STORE]),
+        "HASHWARDEN_INBOX__STORE_TOKENS": json.dumps([STORE]),
         "HASHWARDEN_INBOX__PORT": "0",
         "PYTHONUNBUFFERED": "1",
     }
@@ -416,11 +431,29 @@ def test_a_process_killed_before_the_commit_has_answered_nothing(
 @pytest.mark.parametrize("token", ["short", "k" * 31, "k" * 40 + " ", "ä" * 40])
 def test_a_token_that_can_be_guessed_or_sent_wrongly_is_refused(token: str) -> None:
     with pytest.raises(SettingsError, match="at least 32") as refused:
-        load_settings(inbox={"tokens": [token]})
+        load_settings(inbox={"store_tokens": [token]})
     assert token not in str(refused.value)
 
 
 def test_settings_keep_tokens_to_themselves() -> None:
-    settings = load_settings(inbox={"tokens": [STORE]})
+    settings = load_settings(inbox={"store_tokens": [STORE], "platform_tokens": [PLATFORM]})
     assert STORE not in repr(settings)
     assert STORE not in settings.model_dump_json()
+    assert PLATFORM not in repr(settings) + settings.model_dump_json()
+
+
+def test_the_doctor_says_who_may_push(place: Place) -> None:
+    silent = place.rig.settings.events.model_copy(update={"sqs_queue_url": ""})
+    settings = place.rig.settings.model_copy(update={"events": silent})
+    for inbox, status, said in (
+        (
+            InboxSettings(store_tokens=[STORE], platform_tokens=[PLATFORM]),
+            Status.OK,
+            "stores and the platform",
+        ),
+        (InboxSettings(platform_tokens=[PLATFORM]), Status.OK, "the platform may push"),
+        (InboxSettings(), Status.WARN, "found by the sweep"),
+    ):
+        (check,) = event_checks(settings.model_copy(update={"inbox": inbox}))
+        assert check.status is status
+        assert said in check.detail

@@ -158,7 +158,7 @@ def review_app() -> None:
 
 @click.command("inbox-app", epilog="Example: hashwarden inbox-app")
 def inbox_app() -> None:
-    """Take uploads that stores and the platform push over HTTP, until told to stop. It needs inbox.tokens.
+    """Take uploads that stores and the platform push over HTTP, until told to stop. It needs a token.
 
     A push is answered by 2xx when its rows are committed. Other hosts are served only with TLS in front (inbox.tls).
     """
@@ -168,10 +168,10 @@ def inbox_app() -> None:
 
     settings = _checked("inbox-app")
     taken = settings.inbox
-    if not taken.tokens:
+    if not taken.is_open:
         raise SettingsError(
-            "The setting inbox.tokens is empty, so nobody could push anything.",
-            next_step="Make one with `openssl rand -hex 32`, and set HASHWARDEN_INBOX__TOKENS='[\"...\"]'.",
+            "Neither inbox.store_tokens nor inbox.platform_tokens is set, so nobody could push anything.",
+            next_step="Make one with `openssl rand -hex 32`, and set HASHWARDEN_INBOX__STORE_TOKENS='[\"...\"]'.",
         )
     with _parts(settings) as (parts, announcer), _until_signalled() as stop:
         app = PushApp(settings, parts.sessions, parts.store, _inbox(settings, parts, announcer))
@@ -199,7 +199,7 @@ def up(concurrency: int) -> None:
     }
     if settings.events.has_source:
         services["ingest"] = ["ingest"]
-    if settings.inbox.tokens:
+    if settings.inbox.is_open:
         services["inbox-app"] = ["inbox-app"]
     with _until_signalled() as stop:
         Supervisor({name: own_command(*command) for name, command in services.items()}).run(stop)

@@ -55,7 +55,7 @@ class PushApp:
     """`asgi` is the application."""
 
     def __init__(self, settings: Settings, sessions: Sessions, store: ObjectStore, inbox: Inbox) -> None:
-        self._tokens = Tokens(settings.inbox.tokens)
+        stores, platform = Tokens(settings.inbox.store_tokens), Tokens(settings.inbox.platform_tokens)
         self._sessions = sessions
         self._inbox = inbox
         self._items = Items(sessions, store, inbox)
@@ -64,9 +64,9 @@ class PushApp:
         self.asgi = Starlette(
             routes=[
                 Route("/v1/events", self.alive, methods=["HEAD"]),
-                Route("/v1/events", self._guarded(self.events), methods=["POST"]),
-                Route("/v1/items", self._guarded(self.items), methods=["POST"]),
-                Route("/v1/items/{upload_id:int}", self._guarded(self.item), methods=["GET"]),
+                Route("/v1/events", self._guarded(stores, self.events), methods=["POST"]),
+                Route("/v1/items", self._guarded(platform, self.items), methods=["POST"]),
+                Route("/v1/items/{upload_id:int}", self._guarded(platform, self.item), methods=["GET"]),
                 Route("/health/live", self.alive, methods=["GET"]),
                 Route("/health/ready", self.ready, methods=["GET"]),
             ],
@@ -113,13 +113,13 @@ class PushApp:
         with self._sessions() as session:
             session.execute(text("SELECT 1"))
 
-    def _guarded(self, handler: Handler) -> Handler:
+    def _guarded(self, tokens: Tokens, handler: Handler) -> Handler:
         async def guarded(request: Request) -> Response:
             try:
-                if not self._tokens.let_in(request.headers.get("authorization", "")):
+                if not tokens.let_in(request.headers.get("authorization", "")):
                     raise faults.UnauthorizedError(
                         "No token came, or a wrong one.",
-                        next_step="Send `Authorization: Bearer` and one of inbox.tokens.",
+                        next_step="Send `Authorization: Bearer` and a token: of inbox.store_tokens or platform_tokens.",
                     )
                 with self._counted():
                     return await handler(request)
