@@ -296,7 +296,12 @@ def test_an_item_that_is_pushed_twice_is_one(place: Place, versioned_bucket: str
     etag = place.rig.s3.put_object(Bucket=plain_bucket, Key="a.jpg", Body=b"one")["ETag"]
     pushes = [
         {"bucket": versioned_bucket, "key": "a.jpg", "version_id": first["VersionId"]},
-        {"bucket": versioned_bucket, "key": "a.jpg"},
+        {
+            "bucket": versioned_bucket,
+            "key": "a.jpg",
+            "idempotency_key": "7",
+            "created_at": "2026-05-04T09:12:33Z",
+        },
         {"bucket": plain_bucket, "key": "a.jpg", "etag": etag},
     ]
     places = [[place.item(**body).headers["location"] for _ in range(2)] for body in pushes]
@@ -347,6 +352,9 @@ NO_ITEMS: list[tuple[bytes, str | None]] = [
     (b'{"bucket": "b", "key": 7}', "key"),
     (b'{"bucket": "b", "key": "k", "version_id": null}', "version_id"),
     (b'{"bucket": "b", "key": "k", "media_url": "http://169.254.169.254/secret"}', "media_url"),
+    (b'{"bucket": "b", "key": "k", "created_at": "yesterday"}', "created_at"),
+    (b'{"bucket": "b", "key": "k", "created_at": "2026-05-04T09:12:33"}', "created_at"),
+    (b'{"bucket": "b", "key": "k", "idempotency_key": "' + b"secret" * 50 + b'"}', "idempotency_key"),
     (b'{"bucket": "b", "key": "a\\u0000secret"}', None),
     (b'{"bucket": "b", "key": "' + b"secret" * 200 + b'"}', None),
 ]

@@ -1,13 +1,14 @@
 """An upload that the platform pushes by reference: bucket, key and version, and no address to fetch anything from.
 
-An object version is its own idempotency key: pushed twice it is one item, and both pushes are answered alike.
+An object version is its own idempotency key: pushed twice it is one item, and both pushes are answered alike. What else
+a platform's outbox writes, a key of its own and a time, may be sent and goes no further.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -34,6 +35,8 @@ class Pushed(BaseModel):
     key: str = Field(min_length=1)
     version_id: str = ""
     etag: str = ""
+    idempotency_key: str = Field("", max_length=255)
+    created_at: AwareDatetime | None = None
 
     @property
     def ref(self) -> ObjectRef:
@@ -60,10 +63,10 @@ def read(body: bytes) -> ObjectRef:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
         raise InvalidError(
-            f"The field {where!a} is not usable: {first['msg']}."
+            f"The field {where[:60]!a} is not usable: {first['msg']}."
             if first["loc"]
             else "The body is no JSON object.",
-            next_step="Send bucket and key, and version_id or etag if you know them; nothing else is read.",
+            next_step="Send bucket and key, and version_id or etag if you know them.",
         ) from None
     if not storable(ref):
         raise InvalidError(
