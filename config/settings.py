@@ -30,7 +30,9 @@ from pydantic_settings import SettingsError as SourceError
 
 from config.deadlines import DeadlineSettings
 from config.errors import SettingsError
+from config.events import EventSettings
 from config.exposure import ExposureSettings
+from config.inbox import InboxSettings
 from config.minors import MinorSettings
 from config.oidc import OidcSettings
 from config.policy import BankSettings, PolicySettings
@@ -79,41 +81,6 @@ class StorageSettings(_Group):
     )
     connect_timeout: float = Field(5, gt=0, description="Seconds to wait for a connection to the store.")
     read_timeout: float = Field(30, gt=0, description="Seconds to wait for the next bytes from the store.")
-
-
-class EventSettings(_Group):
-    sqs_queue_url: str = Field(
-        "", description="SQS queue that receives the buckets' notifications; empty: none."
-    )
-    sqs_endpoint_url: str | None = Field(None, description="Address of the SQS service; empty means AWS.")
-    sqs_wait_seconds: int = Field(20, ge=0, le=20, description="Length of one long poll.")
-    redis_url: SecretStr = Field(
-        SecretStr(""),
-        description="Redis or Valkey to whose list MinIO writes notifications (format `access`); instead of SQS.",
-    )
-    redis_key: str = Field(
-        "minio_events", min_length=1, description="Key of that list, as in MinIO's settings."
-    )
-    uploader_pattern: str = Field(
-        r"^(?P<uploader>[^/]+)/",
-        description="Regular expression whose group `uploader` says who uploaded a key; other keys count as one.",
-    )
-
-    @property
-    def has_source(self) -> bool:
-        """Whether there is something for `hashwarden ingest` to take events from."""
-        return bool(self.sqs_queue_url or self.redis_url.get_secret_value())
-
-    @field_validator("uploader_pattern")
-    @classmethod
-    def _names_the_uploader(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groupindex
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
-        if "uploader" not in groups:
-            raise ValueError("it has no group (?P<uploader>...)")
-        return pattern
 
 
 class SweepSettings(_Group):
@@ -276,6 +243,7 @@ class Settings(BaseSettings):
     broker: BrokerSettings = BrokerSettings()
     storage: StorageSettings = StorageSettings()
     events: EventSettings = EventSettings()
+    inbox: InboxSettings = InboxSettings()
     sweep: SweepSettings = SweepSettings()
     queue: QueueSettings = QueueSettings()
     media: MediaSettings = MediaSettings()
@@ -332,6 +300,11 @@ class Settings(BaseSettings):
         """Twelve hex digits that name all settings but the secrets; recorded when a service starts."""
         # Secrets are written as asterisks.
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+    @property
+    def told_of_uploads(self) -> bool:
+        """Whether anything tells of uploads before the sweep finds them."""
+        return self.events.has_source or self.inbox.is_open
 
     @property
     def epochs_dir(self) -> Path:

@@ -70,6 +70,7 @@ COMMANDS = {
     "up": _Place("worker.commands.services:up", "Run all services of this host.", _SERVICES),
     "worker": _Place("worker.commands.services:worker", "Scan uploads.", _SERVICES),
     "ingest": _Place("worker.commands.services:ingest", "Take upload events from the queue.", _SERVICES),
+    "inbox-app": _Place("worker.commands.services:inbox_app", "Take uploads that are pushed.", _SERVICES),
     "dispatch": _Place(
         "worker.commands.services:dispatch", "Announce what is due, send outboxes.", _SERVICES
     ),

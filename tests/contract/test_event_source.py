@@ -49,7 +49,8 @@ def place(request: pytest.FixtureRequest, wait_until: Callable[..., object]) -> 
         memory = MemorySource(visibility=VISIBILITY)
         yield Place(memory, memory.send, wait_until)
         return
-    from config.settings import EventSettings, StorageSettings
+    from config.events import EventSettings
+    from config.settings import StorageSettings
 
     embedded = request.getfixturevalue("embedded")
     if request.param == "redis":

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from config.database import Sessions
 from config.settings import Settings
@@ -23,7 +23,7 @@ from worker.store.people import Role
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: ASGIApp) -> Iterator[str]:
     """The application on a real socket of this host; its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))

@@ -296,6 +296,8 @@ def test_a_bank_file_that_is_none_is_named(
         ("QUEUE__DEPTH", "many", "uploads", "queue.depth is not usable"),
         ("EVENTS__SQS_QUEUE_URL", "", "ingest", "Neither events.sqs_queue_url nor events.redis_url is set"),
         ("EVENTS__REDIS_URL", "redis://:pw@h", "ingest", "Both events.sqs_queue_url and events.redis_url"),
+        ("INBOX__STORE_TOKENS", "[]", "inbox-app", "Neither inbox.store_tokens nor inbox.platform_tokens"),
+        ("INBOX__STORE_TOKENS", '["pw"]', "inbox-app", "inbox.store_tokens is not usable"),
         ("REVIEW__HOST", "0.0.0.0", "review-app", "without TLS"),  # noqa: S104 (refused)
         ("REVIEW__HOST", "192.0.2.1", "review-app", "without TLS"),
     ],

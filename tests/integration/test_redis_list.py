@@ -19,7 +19,8 @@ from pydantic import SecretStr
 from sqlalchemy import func, select, text
 
 from bank_sync.epoch import read_pointer
-from config.settings import EventSettings, Settings
+from config.events import EventSettings
+from config.settings import Settings
 from worker.cli import cli
 from worker.commands.services import own_command
 from worker.errors import EventSourceError

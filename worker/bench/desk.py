@@ -28,9 +28,9 @@ from config.policy import BankSettings
 from config.settings import Settings
 from worker.bench.figures import HASHWARDEN, Figure
 from worker.domain import State
+from worker.operate.serve import Place, serve
 from worker.review.app import make_app
 from worker.review.people import entrance, people
-from worker.review.serve import serve
 from worker.store.models import Content, MatchRow, Review, Upload
 from worker.store.people import Role
 
@@ -76,7 +76,8 @@ def desk_figures(
         ready.set()
 
     app = make_app(settings, sessions, lambda _moved: None)
-    serving = threading.Thread(target=serve, args=(app, settings.review, stop, listens))
+    place = Place("review pages", "review", settings.review.host, settings.review.port, settings.review.tls)
+    serving = threading.Thread(target=serve, args=(app, place, stop, listens))
     serving.start()
     ready.wait()
     spawn = multiprocessing.get_context("spawn")

@@ -128,9 +128,9 @@ def review_app() -> None:
     from worker.media.limits import Limits
     from worker.media.sandbox import ZygoteSandbox
     from worker.operate.metrics import Metrics
+    from worker.operate.serve import Place, serve
     from worker.review.app import make_app
     from worker.review.reveal.reveals import Reveals
-    from worker.review.serve import serve
     from worker.storage.s3 import S3Store
 
     settings = _checked("review-app")
@@ -149,9 +149,34 @@ def review_app() -> None:
             app = make_app(
                 settings, sessions, lambda moved: wake(settings, moved), metrics=metrics, reveals=reveals
             )
-            serve(app, settings.review, stop, lambda address: click.echo(f"Review pages at {address}"))
+            review = settings.review
+            place = Place("review pages", "review", review.host, review.port, review.tls)
+            serve(app, place, stop, lambda address: click.echo(f"Review pages at {address}"))
     finally:
         engine.dispose()
+
+
+@click.command("inbox-app", epilog="Example: hashwarden inbox-app")
+def inbox_app() -> None:
+    """Take uploads that stores and the platform push over HTTP, until told to stop. It needs a token.
+
+    A push is answered by 2xx when its rows are committed. Other hosts are served only with TLS in front (inbox.tls).
+    """
+    from config.errors import SettingsError
+    from worker.operate.serve import Place, serve
+    from worker.push.app import PushApp
+
+    settings = _checked("inbox-app")
+    taken = settings.inbox
+    if not taken.is_open:
+        raise SettingsError(
+            "Neither inbox.store_tokens nor inbox.platform_tokens is set, so nobody could push anything.",
+            next_step="Make one with `openssl rand -hex 32`, and set HASHWARDEN_INBOX__STORE_TOKENS='[\"...\"]'.",
+        )
+    with _parts(settings) as (parts, announcer), _until_signalled() as stop:
+        app = PushApp(settings, parts.sessions, parts.store, _inbox(settings, parts, announcer))
+        place = Place("inbox", "inbox", taken.host, taken.port, taken.tls)
+        serve(app.asgi, place, stop, lambda address: click.echo(f"Inbox at {address}"))
 
 
 @click.command(epilog="Example: hashwarden up --concurrency 4")
@@ -174,6 +199,8 @@ def up(concurrency: int) -> None:
     }
     if settings.events.has_source:
         services["ingest"] = ["ingest"]
+    if settings.inbox.is_open:
+        services["inbox-app"] = ["inbox-app"]
     with _until_signalled() as stop:
         Supervisor({name: own_command(*command) for name, command in services.items()}).run(stop)
 

@@ -69,7 +69,7 @@ class Inbox:
         for event in events:
             if event.kind is EventKind.TEST or event.marker:
                 batch.taken.ignored += 1
-            elif not self._wanted(event.ref):
+            elif not self.wants(event.ref):
                 batch.taken.excluded += 1
             elif event.kind is EventKind.REMOVED:
                 removals.append(event)
@@ -95,7 +95,7 @@ class Inbox:
         batch = Batch()
         arrivals: list[Arrival] = []
         for found in listed:
-            if not self._wanted(found.ref) or is_folder(found.ref):
+            if not self.wants(found.ref) or is_folder(found.ref):
                 batch.taken.excluded += 1
                 continue
             if not storable(found.ref):
@@ -135,7 +135,8 @@ class Inbox:
             )
         log.warning("event_rejected", source=source, reason=reason)
 
-    def _wanted(self, ref: ObjectRef) -> bool:
+    def wants(self, ref: ObjectRef) -> bool:
+        """Whether objects of this place are scanned."""
         return ref.bucket in self._buckets and not ref.key.startswith(SCRATCH_PREFIX)
 
     def _complete(self, event: UploadEvent, source: str) -> Arrival:

@@ -21,7 +21,7 @@ from redis.exceptions import ResponseError
 
 from config.broker import client_at
 from config.errors import SettingsError
-from config.settings import EventSettings
+from config.events import EventSettings
 from worker.errors import EventSourceError
 from worker.events.source import Message
 

@@ -14,7 +14,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
-from config.settings import EventSettings, StorageSettings
+from config.events import EventSettings
+from config.settings import StorageSettings
 from worker.errors import EventSourceError
 from worker.events.source import Message
 

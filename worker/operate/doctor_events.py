@@ -9,7 +9,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from config.settings import EventSettings, Settings
+from config.events import EventSettings
+from config.inbox import InboxSettings
+from config.settings import Settings
 from worker.events.redis_list import open_list, redis_errors, waiting
 from worker.operate.broker import facts_of
 from worker.operate.check import Check, Status
@@ -20,7 +22,9 @@ def event_checks(settings: Settings) -> Iterator[Check]:
         yield from _sqs(settings)
     if settings.events.redis_url.get_secret_value():
         yield from _redis(settings.events)
-    if not settings.events.has_source:
+    if settings.inbox.is_open:
+        yield Check("events", "inbox", Status.OK, _who_pushes(settings.inbox))
+    if not settings.told_of_uploads:
         yield Check(
             "events",
             "queue",
@@ -28,6 +32,15 @@ def event_checks(settings: Settings) -> Iterator[Check]:
             f"None is set: uploads are found by the sweep, every {settings.sweep.recent_every:g} s.",
             "docs/how-to/connect-s3-events.md says how AWS, MinIO and Ceph tell of uploads at once.",
         )
+
+
+def _who_pushes(inbox: InboxSettings) -> str:
+    pushing = [
+        who
+        for who, tokens in (("stores", inbox.store_tokens), ("the platform", inbox.platform_tokens))
+        if tokens
+    ]
+    return f"{' and '.join(pushing)} may push"
 
 
 def _sqs(settings: Settings) -> Iterator[Check]:

@@ -22,7 +22,8 @@ from bank_sync.bank import BankCheckpoint, BankEntry, Feedback
 from bank_sync.epoch import EpochError
 from config.database import Sessions
 from config.errors import HashwardenError
-from config.settings import EventSettings, Settings
+from config.events import EventSettings
+from config.settings import Settings
 from worker.act import REFUSED
 from worker.deadlines import WARNINGS, used
 from worker.events.redis_list import open_list, waiting

@@ -6,7 +6,7 @@ import pytest
 
 from worker.commands.output import age, printable
 from worker.operate.age import words
-from worker.review.serve import is_loopback
+from worker.operate.serve import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def events(session: Session, settings: Settings) -> Iterator[Alarm]:
             ),
             _("Look at the table inbox_rejects, and at what writes to the queue."),
         )
-    if not settings.events.has_source:
+    if not settings.told_of_uploads:
         return
     newest = select(func.max(Upload.id)).scalar_subquery()
     lost = session.scalar(
@@ -105,5 +105,5 @@ def events(session: Session, settings: Settings) -> Iterator[Alarm]:
                 "The sweep found %(num)s uploads in the last day that no event had told of.",
                 lost,
             ),
-            _("Check the buckets' notifications and that `hashwarden ingest` runs."),
+            _("Check the buckets' notifications and that `hashwarden ingest` or `inbox-app` runs."),
         )

@@ -1,4 +1,4 @@
-"""Puts the review pages on their address; without TLS in front never on one that other hosts reach."""
+"""Puts an application on its address; without TLS in front never on one that other hosts reach."""
 
 from __future__ import annotations
 
@@ -6,56 +6,66 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from config.errors import HashwardenError, SettingsError
-from config.settings import ReviewSettings
 
 TURN_SECONDS = 10
 """How often the loop that serves says that it turns."""
 
 
 class BindError(HashwardenError):
-    """The pages can't listen on their address."""
+    """A service can't listen on its address."""
 
     code: ClassVar[str] = "bind"
 
 
-def serve(
-    app: FastAPI, settings: ReviewSettings, stop: threading.Event, ready: Callable[[str], None]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an application is served; `what` names it in sentences, `group` the settings that say so."""
+
+    what: str
+    group: str
+    host: str
+    port: int
+    tls: bool
+
+
+def serve(app: ASGIApp, place: Place, stop: threading.Event, ready: Callable[[str], None]) -> None:
     """Serves until `stop` is set; `ready` is told the address once it listens.
 
     Raises SettingsError for an address of other hosts without TLS, BindError when it can't be had.
     """
-    if not settings.tls and not is_loopback(settings.host):
+    variable = f"HASHWARDEN_{place.group.upper()}__"
+    if not place.tls and not is_loopback(place.host):
         raise SettingsError(
-            f"The review pages would listen on {settings.host} without TLS.",
-            next_step="Put TLS in front and set HASHWARDEN_REVIEW__TLS=true, or review.host to 127.0.0.1.",
+            f"The {place.what} would listen on {place.host} without TLS.",
+            next_step=f"Put TLS in front and set {variable}TLS=true, or {place.group}.host to 127.0.0.1.",
         )
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family)
+        listener = socket.create_server((place.host, place.port), family=family)
     except OSError as error:
         raise BindError(
-            f"The review pages can't listen on {settings.host} port {settings.port}: {error.strerror}.",
-            next_step="Set HASHWARDEN_REVIEW__HOST and HASHWARDEN_REVIEW__PORT to an address that is free.",
+            f"The {place.what} can't listen on {place.host} port {place.port}: {error.strerror}.",
+            next_step=f"Set {variable}HOST and {variable}PORT to an address that is free.",
         ) from None
     # Connections inherit it. An answer goes out as head and body: without it the body waits for the other side's
     # acknowledgement of the head, 40 ms; asyncio sets it only for sockets that name their protocol.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listener:
-        host = f"[{settings.host}]" if family is socket.AF_INET6 else settings.host
+        host = f"[{place.host}]" if family is socket.AF_INET6 else place.host
         ready(f"http://{host}:{listener.getsockname()[1]}/")
 
         async def turn() -> None:
             """That this loop turns is seen by `hashwarden alive`."""
             stop.is_set()
 
-        # Addresses hold no more than ids, yet who looked at which review is nobody's log line.
+        # Addresses hold no more than ids, yet who looked at what is nobody's log line.
         config = uvicorn.Config(
             app,
             access_log=False,
