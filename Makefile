@@ -7,7 +7,7 @@ DEMO_ARGS ?=
 # Two workers: most tests wait for servers and processes. A file stays with one worker and shares its fixtures.
 TEST_ARGS ?= --numprocesses=2 --dist=loadfile
 
-.PHONY: venv demo test lint fuzz accuracy benchmarks docs pictures words lock clean
+.PHONY: venv demo test lint image-steps fuzz accuracy benchmarks docs pictures words lock clean
 
 venv: $(STAMP)
 
@@ -33,6 +33,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The steps of the image (docker/build.sh), run in a temporary folder: downloads and compiles for a minute or two.
+image-steps: $(STAMP)
+	HASHWARDEN_IMAGE_STEPS=1 $(BIN)/python -m pytest tests/image
 
 # Mutated files through the sandbox, and generated requests to the API, for longer than the tests do.
 FUZZ_SECONDS ?= 600

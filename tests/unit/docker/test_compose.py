@@ -20,7 +20,7 @@ DOCKER = Path(__file__).parents[3] / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SERVERS = {"postgres", "valkey", "s3"}
-ONCE = {"migrate", "buckets"}
+ONCE = {"migrate", "buckets", "tools"}
 ROLES = sorted(set(SERVICES) - SERVERS)
 LONG = sorted(set(ROLES) - ONCE - {"bank-sync"})
 _HALF_A_GIB = GIB // 2
@@ -115,7 +115,7 @@ def test_the_decoders_fit_into_the_memory() -> None:
 
 def test_only_what_calls_out_can() -> None:
     outside = {name for name in ROLES if "outside" in SERVICES[name]["networks"]}
-    assert outside == {"ingest", "dispatch", "review-app", "bank-sync"}
+    assert outside == {"ingest", "dispatch", "review-app", "bank-sync", "tools"}
     ports = {name: SERVICES[name]["ports"] for name in SERVICES if "ports" in SERVICES[name]}
     assert ports == {"review-app": ["127.0.0.1:8765:8765"]}
 
