@@ -182,18 +182,31 @@ def test_keys_go_to_the_rungs_and_show_nothing(desk: Desk) -> None:
     expect(ann.page.get_by_role("status")).to_have_text("Mosaic shown.")
 
 
-def test_an_undo_names_the_near_copies_that_stay_decided(desk: Desk) -> None:
+def test_an_undo_takes_back_the_near_copies_that_were_decided_with_it(desk: Desk) -> None:
     system, ann = desk.system, desk.person()
     held = system.held()
     copy = system.near(held)
     ann.decide(held, "confirmed")
-    there = ann.page.get_by_text("each undone on its own page").get_by_role("link")
-    expect(there).to_have_text(f"Review {copy.review}")
+    expect(ann.page.get_by_role("group", name="Undo with it").get_by_role("link")).to_have_text(
+        f"Review {copy.review}"
+    )
+    ann.page.keyboard.press("z")
+    ann.enter()
+    assert (system.state(held), system.state(copy)) == ("held", "held")
+    ann.say("confirmed")
+    ann.page.get_by_label(f"Review {copy.review}").uncheck()
     ann.page.keyboard.press("z")
     ann.enter()
     assert (system.state(held), system.state(copy)) == ("held", "removed")
-    ann.at(copy)
-    expect(ann.page.get_by_text("each undone on its own page")).to_have_count(0)
-    ann.page.keyboard.press("z")
-    ann.enter()
-    assert system.state(copy) == "held"
+
+
+def test_the_queue_offers_one_undo_for_all_that_was_decided_together(desk: Desk) -> None:
+    system, ann = desk.system, desk.person()
+    held = system.held()
+    copy = system.near(held)
+    ann.decide(held, "confirmed")
+    ann.page.goto("/")
+    told = ann.page.locator("form").filter(has_text="and 1 near copy with it").first
+    told.get_by_role("button", name="Undo").click()
+    expect(ann.page.get_by_role("heading", name="Decide")).to_be_visible()
+    assert (system.state(held), system.state(copy)) == ("held", "held")

@@ -143,6 +143,7 @@ class ReviewAnswer(Strict):
     undo_until: datetime | None = Field(
         description="Until when the caller may undo; null when they may not; the year 9999: while the bytes are there."
     )
+    together: list[int] = Field(description="Reviews decided together with it: send them as `also` to undo them too.")
     blind: bool = Field(description="The caller judges for themselves: names and history are left out.")
     opinions: list[Verdict] = Field(description="Two verdicts that differ, where a third person decides.")
     appeal: OpenAppeal | None
@@ -202,6 +203,7 @@ def review_of(look: Look, pseudonym: str, panel: Panel | None) -> ReviewAnswer:
         blast=look.blast,
         contents=look.contents,
         undo_until=look.undo_until,
+        together=list(look.together),
         blind=look.blind,
         opinions=[Verdict(verdict) for verdict in look.opinions],
         appeal=OpenAppeal.model_validate(look.appeal) if look.appeal is not None else None,

@@ -91,6 +91,9 @@ class VerdictAnswer(Strict):
 class UndoRequest(Strict):
     request_id: Needed = Field(description="Drawn anew for each undo: sent again it undoes once.")
     reason: LongText = ""
+    also: list[Id] = Field(
+        [], max_length=200, description="Reviews decided together with it, to undo with it."
+    )
 
 
 class UndoAnswer(Strict):
@@ -177,7 +180,8 @@ class ReviewOperations:
 
     def undoable(self, caller: Caller) -> UndoableAnswer:
         """What the caller may still take back."""
-        return UndoableAnswer(reviews=[mine.review_id for mine in self._desk.undoable(caller)])
+        found = self._desk.undoable(caller)
+        return UndoableAnswer(reviews=[each for mine in found for each in (mine.review_id, *mine.together)])
 
     def review(self, caller: Caller, review_id: Number) -> ReviewAnswer:
         """One review. That the caller looked stands in the audit log."""
@@ -233,7 +237,9 @@ class ReviewOperations:
 
     def undo(self, caller: Caller, review_id: Number, request: UndoRequest) -> UndoAnswer:
         """Take back what counts: one's own for ten minutes, a lead's right while the bytes are there."""
-        done = self._desk.undo(caller, review_id, request_id=request.request_id, reason=request.reason)
+        done = self._desk.undo(
+            caller, review_id, request_id=request.request_id, reason=request.reason, also=request.also
+        )
         return UndoAnswer(
             moved=len(done.moved), kept=done.kept, proposal_id=done.proposal_id, repeated=done.repeated
         )

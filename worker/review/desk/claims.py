@@ -216,10 +216,13 @@ def claim_of(session: Session, review_id: int) -> Claim | None:
     return _told(session, row.token, review_id) if row is not None else None
 
 
-def give(session: Session, review_id: int, actor: str) -> Claim:
-    """Puts a review, locked by the caller, into a person's hands, whoever had it and however many they have."""
+def give(session: Session, review_id: int, actor: str, token: UUID) -> Claim:
+    """Puts a review, locked by the caller, into a person's hands, whoever had it and however many they have.
+
+    Reviews that are given by one `token` are in hand together.
+    """
     statement = insert(ClaimRow).values(
-        review_id=review_id, token=uuid4(), actor=actor, lease_until=func.clock_timestamp() + LEASE
+        review_id=review_id, token=token, actor=actor, lease_until=func.clock_timestamp() + LEASE
     )
     row = session.execute(
         statement.on_conflict_do_update(

@@ -234,8 +234,11 @@ class Desk:
             )
             return made.id
 
-    def undo(self, visitor: Visitor, review_id: int, *, request_id: str, reason: str = "") -> Undone:
-        """Takes back what counts on a review. Raises ReviewError, ProposalError, or NotThereError.
+    def undo(
+        self, visitor: Visitor, review_id: int, *, request_id: str, reason: str = "", also: Sequence[int] = ()
+    ) -> Undone:
+        """Takes back what counts on a review, and on those of `also` that were decided with it. Raises ReviewError,
+        ProposalError, or NotThereError.
 
         What would serve more uploads again than a lead alone may is proposed instead. A suspected minor is overturned
         by two persons, on the page of its case.
@@ -253,10 +256,13 @@ class Desk:
                 actor=visitor.pseudonym,
                 request_id=request_id,
                 reason=reason,
+                also=also,
                 lead=visitor.may(May.UNDO_OTHERS),
                 most_released=proposals.BULK,
             )
         except SecondPersonError:
+            if also:
+                raise
             with self._sessions.begin() as session:
                 made = proposals.propose_undo(
                     session, review_id, actor=visitor.pseudonym, request_id=request_id, reason=reason

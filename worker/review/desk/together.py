@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from worker.review.desk.offers import standing_opinions
 from worker.store import clusters
+from worker.store.desk import Opinion
 from worker.store.models import DecisionRow, Review
 
 
-def decided_with(session: Session, review: Review) -> tuple[int, ...]:
-    """The other reviews that were decided by the same form as this one and that its verdict still counts for."""
-    decision = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
-    if review.state != "decided" or decision is None:
-        return ()
-    form = form_of(decision.request_id, review.id)
-    return tuple(
-        session.scalars(
-            select(Review.id)
-            .join(DecisionRow, DecisionRow.id == Review.decision_id)
-            .where(
-                Review.content_id.in_(clusters.copies_of(review.content_id)),
-                Review.id != review.id,
-                Review.state == "decided",
-                DecisionRow.actor == decision.actor,
-                or_(
-                    DecisionRow.request_id == form,
-                    DecisionRow.request_id.startswith(f"{form}#", autoescape=True),
-                ),
-            )
-            .order_by(Review.id)
+def said_by(session: Session, review: Review) -> tuple[str, str] | None:
+    """Who said what counts of a review, or waits for another person, and in which form (its request id)."""
+    row: DecisionRow | Opinion | None
+    if review.state == "decided":
+        row = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
+    else:
+        row = session.scalar(
+            select(Opinion)
+            .join(Review, standing_opinions())
+            .where(Review.id == review.id)
+            .order_by(Opinion.id.desc())
+            .limit(1)
         )
-    )
+    return (row.actor, form_of(row.request_id, review.id)) if row is not None else None
+
+
+def decided_with(session: Session, review: Review) -> tuple[int, ...]:
+    """The other reviews of which the same form said the same, and of which that still counts or waits."""
+    said = said_by(session, review)
+    near = session.scalars(
+        select(Review)
+        .where(
+            Review.content_id.in_(clusters.copies_of(review.content_id)),
+            Review.id != review.id,
+            Review.state == review.state,
+        )
+        .order_by(Review.id)
+    ).all()
+    return tuple(each.id for each in near if said is not None and said_by(session, each) == said)
 
 
 def request_of(form: str, review_id: int) -> str:

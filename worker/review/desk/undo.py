@@ -6,8 +6,9 @@ The decision stays in the record; a row of kind `undo` says that it counts no mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from uuid import UUID, uuid4
 
 from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -34,6 +35,7 @@ from worker.review.desk.checks import (
 from worker.review.desk.enact import TARGET, Moved, matches_of, move, support_own_bank, uploads_of
 from worker.review.desk.reviews import lock_reviews
 from worker.review.desk.second import opinions_on
+from worker.review.desk.together import form_of, request_of, said_by
 from worker.review.minors import cases
 from worker.store import contents
 from worker.store.desk import DecisionEffect, Opinion, Stage
@@ -44,6 +46,8 @@ WINDOW = timedelta(minutes=10)
 """How long who decided may take it back; a lead may as long as the bytes are there."""
 
 REASON = "undone"
+
+_MOST_UNDOABLE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Mine:
     review_id: int
     verdict: str
     until: datetime
+    together: tuple[int, ...] = ()
+    """The other reviews that the same form decided."""
 
 
 def undo(
@@ -77,12 +83,14 @@ def undo(
     actor: str,
     request_id: str,
     reason: str = "",
+    also: Sequence[int] = (),
     lead: bool = False,
     most_released: int | None = None,
 ) -> Undone:
     """Takes back the decision that counts on a review, or this person's verdict that waits for a second one.
 
-    Who decided has ten minutes; a `lead` may until the bytes are deleted. The same `request_id` undoes once.
+    Who decided has ten minutes; a `lead` may until the bytes are deleted. The same `request_id` undoes once. `also`
+    are reviews that were decided together with it: all of them are undone, or none.
     Raises ReviewError when there is nothing to undo, it is too late, it was somebody else's, or it is a suspected
     minor's; SecondPersonError, and undoes nothing, where a lead alone would serve more than `most_released` uploads
     again.
@@ -92,12 +100,14 @@ def undo(
     check_text("reason", reason, MAX_REASON)
     with sessions.begin() as session:
         appeals.one_at_a_time(session)
-        locked = lock_reviews(session, [review_id])
-        if review_id not in locked:
-            raise ReviewError(
-                _("There is no review %(review)s.", review=review_id),
-                next_step=_("`hashwarden reviews --all` lists them."),
-            )
+        wanted = sorted({review_id, *also})
+        locked = lock_reviews(session, wanted)
+        for each in wanted:
+            if each not in locked:
+                raise ReviewError(
+                    _("There is no review %(review)s.", review=each),
+                    next_step=_("`hashwarden reviews --all` lists them."),
+                )
         review, content = locked[review_id]
         earlier = session.scalar(select(DecisionRow).where(DecisionRow.request_id == request_id))
         if earlier is not None:
@@ -111,28 +121,56 @@ def undo(
             if (said.review_id, said.taken_back_by, said.actor) != (review.id, request_id, actor):
                 raise used_before(request_id)
             return Undone(None, repeated=True)
-        if review.state == "open" and review.stage in {Stage.SECOND, Stage.ADJUDICATION}:
-            return _take_opinion_back(session, review, actor, request_id)
-        if review.state == "decided" and review.verdict == Verdict.SUSPECTED_MINOR:
-            raise minors_two(review_id)
-        decided = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
-        own = decided is not None and decided.actor == actor and _within(session, decided.at) is not None
-        if decided is not None and appeals.overturned_own(session, decided.id, actor):
-            raise ReviewError(
-                _("Review %(review)s needs another person than %(actor)s.", review=review_id, actor=actor),
-                next_step=_("Have somebody decide it who took no part in it before."),
-            )
-        undone = _undo(session, policy, review, content, actor, request_id, reason, lead)
-        if not own and most_released is not None and undone.served > most_released:
+        said_of = said_by(session, review)
+        for each, (other, _held) in locked.items():
+            if said_by(session, other) != said_of:
+                raise ReviewError(
+                    _(
+                        "Review %(other)s was not decided together with review %(review)s.",
+                        other=each,
+                        review=review_id,
+                    ),
+                    next_step=_("Undo it on its own page."),
+                )
+        token = uuid4()
+        own, parts = True, {}
+        for each, (other, held) in locked.items():
+            named = request_id if each == review_id else request_of(request_id, each)
+            if other.state == "open" and other.stage in {Stage.SECOND, Stage.ADJUDICATION}:
+                parts[each] = _take_opinion_back(session, other, actor, named, token)
+                continue
+            own &= _check(session, other, actor)
+            parts[each] = _undo(session, policy, other, held, actor, named, reason, lead, token)
+        served = sum(part.served for part in parts.values())
+        if not own and most_released is not None and served > most_released:
             raise SecondPersonError(
                 _(
                     "This would serve %(number)s uploads again; one person may do that for %(most)s.",
-                    number=undone.served,
+                    number=served,
                     most=most_released,
                 ),
                 next_step=_("Somebody else has to approve it."),
             )
-        return undone
+        return Undone(
+            parts[review_id].undo_id,
+            moved=tuple(upload for part in parts.values() for upload in part.moved),
+            served=served,
+            kept=sum(part.kept for part in parts.values()),
+        )
+
+
+def _check(session: Session, review: Review, actor: str) -> bool:
+    """Whether what counts on a review is this person's own, of the last ten minutes. Raises ReviewError for what nobody
+    undoes here."""
+    if review.state == "decided" and review.verdict == Verdict.SUSPECTED_MINOR:
+        raise minors_two(review.id)
+    decided = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
+    if decided is not None and appeals.overturned_own(session, decided.id, actor):
+        raise ReviewError(
+            _("Review %(review)s needs another person than %(actor)s.", review=review.id, actor=actor),
+            next_step=_("Have somebody decide it who took no part in it before."),
+        )
+    return decided is not None and decided.actor == actor and _within(session, decided.at) is not None
 
 
 def undo_approved(
@@ -162,7 +200,7 @@ def undo_approved(
     if closing:
         # Before the audit log's head, as who marks a case as reported has them: neither waits for the other.
         cases.lock_case(session, review_id)
-    undone = _undo(session, policy, review, content, actor, request_id, reason, lead=True)
+    undone = _undo(session, policy, review, content, actor, request_id, reason, lead=True, token=uuid4())
     if closing and review.verdict != Verdict.SUSPECTED_MINOR:
         cases.close_case(session, review_id, proposed_by=actor, approved_by=approved_by)
     return undone
@@ -190,9 +228,10 @@ def may_undo(session: Session, review: Review, actor: str, *, lead: bool) -> dat
 
 
 def undoable(session: Session, actor: str) -> list[Mine]:
-    """What this person decided in the last ten minutes and still counts, the newest first."""
+    """What this person decided in the last ten minutes and still counts, the newest first; what was decided together
+    is one."""
     rows = session.execute(
-        select(Review.id, DecisionRow.verdict, DecisionRow.at)
+        select(Review.id, DecisionRow.verdict, DecisionRow.at, DecisionRow.request_id)
         # By the content too: that is how reviews are found.
         .join(
             DecisionRow,
@@ -205,9 +244,17 @@ def undoable(session: Session, actor: str) -> list[Mine]:
             DecisionRow.at > func.clock_timestamp() - WINDOW,
         )
         .order_by(DecisionRow.id.desc())
-        .limit(5)
+        .limit(_MOST_UNDOABLE)
     )
-    return [Mine(row.id, row.verdict, row.at + WINDOW) for row in rows]
+    found: dict[str, Mine] = {}
+    for row in rows:
+        form = form_of(row.request_id, row.id)
+        if form in found:
+            mine = found[form]
+            found[form] = replace(mine, together=(*mine.together, row.id))
+        else:
+            found[form] = Mine(row.id, row.verdict, row.at + WINDOW)
+    return list(found.values())
 
 
 def _within(session: Session, at: datetime) -> datetime | None:
@@ -215,7 +262,7 @@ def _within(session: Session, at: datetime) -> datetime | None:
     return at + WINDOW if now <= at + WINDOW else None
 
 
-def _take_opinion_back(session: Session, review: Review, actor: str, request_id: str) -> Undone:
+def _take_opinion_back(session: Session, review: Review, actor: str, request_id: str, token: UUID) -> Undone:
     given = opinions_on(session, review)
     if not given or given[-1].actor != actor:
         raise ReviewError(
@@ -233,7 +280,7 @@ def _take_opinion_back(session: Session, review: Review, actor: str, request_id:
     given[-1].stands = False
     given[-1].taken_back_by = request_id
     review.stage = Stage.SECOND if len(given) > 1 else Stage.FIRST
-    claims.give(session, review.id, actor)
+    claims.give(session, review.id, actor, token)
     audit.record(
         session,
         actor=actor,
@@ -253,6 +300,7 @@ def _undo(
     request_id: str,
     reason: str,
     lead: bool,
+    token: UUID,
 ) -> Undone:
     decision = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
     effect = session.get(DecisionEffect, review.decision_id) if review.decision_id is not None else None
@@ -296,7 +344,7 @@ def _undo(
     if effect.review["stage"] == Stage.APPEAL:
         appeals.reopen(session, policy, review, decision, effect.review.get("reopened", {}))
     if review.state == "open":
-        claims.give(session, review.id, actor)
+        claims.give(session, review.id, actor, token)
     audit.record(
         session,
         actor=actor,

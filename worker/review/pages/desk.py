@@ -217,9 +217,15 @@ class DeskPages:
             return _to("/proposals")
         return _to(f"/{NEXT}" if outcome.hidden else _page(review_id) + NEXT)
 
-    def undo(self, request: Request, review_id: Number, request_id: Text) -> RedirectResponse:
+    def undo(
+        self,
+        request: Request,
+        review_id: Number,
+        request_id: Text,
+        also: Annotated[list[int] | None, Form()] = None,
+    ) -> RedirectResponse:
         with _told(_page(review_id)):
-            undone = self._desk.undo(request.state.visitor, review_id, request_id=request_id)
+            undone = self._desk.undo(request.state.visitor, review_id, request_id=request_id, also=also or ())
         return _to("/proposals" if undone.proposal_id is not None else _page(review_id) + "#decide")
 
     def appeal(self, request: Request, upload_id: Number, reason: Text) -> RedirectResponse:
