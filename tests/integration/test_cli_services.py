@@ -106,11 +106,18 @@ def test_no_service_outlives_a_killed_supervisor(up: subprocess.Popen[bytes], wa
     assert up.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("command", ["dispatch", "ingest", "sweep", "review-app"])
+@pytest.mark.parametrize("command", ["dispatch", "ingest", "inbox-app", "sweep", "review-app"])
 def test_a_service_ends_in_order_when_it_is_told_to(
     environment: dict[str, str], command: str, wait_until: Wait
 ) -> None:
-    variables = {**os.environ, **environment, "HASHWARDEN_REVIEW__PORT": "0", "PYTHONUNBUFFERED": "1"}
+    variables = {
+        **os.environ,
+        **environment,
+        "HASHWARDEN_REVIEW__PORT": "0",
+        "HASHWARDEN_INBOX__PORT": "0",
+        "HASHWARDEN_INBOX__STORE_TOKENS": f'["{"k" * 40}"]',
+        "PYTHONUNBUFFERED": "1",
+    }
     with subprocess.Popen(  # noqa: S603 (our own command)
         own_command(command), env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:

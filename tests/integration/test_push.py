@@ -237,6 +237,7 @@ def test_more_at_once_than_are_served_come_again(
         answer = place.event(versioned_bucket, versionId="v2")
         assert told(answer) == (503, "busy")
         assert int(answer.headers["retry-after"]) > 0
+        assert httpx.get(f"{place.url}/health/ready").status_code == 503
         # Whoever asks only whether it is there is answered all the same.
         assert httpx.head(f"{place.url}/v1/events").status_code == 200
     finally:

@@ -80,8 +80,10 @@ class PushApp:
     async def ready(self, _request: Request) -> Response:
         """Whether a push would be taken: 503 without the database."""
         try:
-            await run_in_threadpool(self._ask_database)
-        except SQLAlchemyError:
+            # Counted like a push: it holds a connection too, and anybody may ask.
+            with self._counted():
+                await run_in_threadpool(self._ask_database)
+        except (SQLAlchemyError, faults.BusyError):
             return JSONResponse({"ready": False}, 503)
         return JSONResponse({"ready": True})
 
