@@ -1,11 +1,11 @@
 /* The worker that reads a person's files. Its page lets it load the scripts beside it and nothing else: who sees the
    picture has no way to send anything. Takes {number, file}, or {number} of a file that was removed. Answers
    {number, share} on the way of a video, then {number, signalType, hashValue, quality} or {number, refused}:
-   "unreadable" or "faint". */
+   "unreadable", "faint" or "masked". */
 
 import { Md5 } from "./md5.js";
 import { pdq } from "./pdq.js";
-import { pixelsOf } from "./picture.js";
+import { pixelsOf, readsPixels } from "./picture.js";
 
 const PIECE = 4 * 1024 * 1024;
 const LEAST_QUALITY = 50;
@@ -36,6 +36,7 @@ function isVideo(file) {
 }
 
 async function ofPicture(file) {
+  if (!readsPixels()) return { refused: "masked" };
   const { rgba, rows, columns } = await pixelsOf(file);
   const { hash, quality } = pdq(rgba, rows, columns);
   // Platforms discard such a hash: too many unlike pictures would share it.

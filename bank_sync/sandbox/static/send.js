@@ -9,6 +9,9 @@ const WORDS = {
     "can't be opened here. If it is a HEIC or RAW picture, save it as JPEG on the device that made it and pick that. " +
     "It is left out.",
   double: "is the same as another one here. It is sent once.",
+  masked:
+    "can't be hashed, because this browser hides from pages what they draw, as a protection from being recognised. " +
+    "Allow it for this page, or use another browser. It is left out.",
   faint: "has too little in it to be recognised, like a page of one colour. It is left out.",
 };
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
-from playwright.sync_api import FilePayload, Page
+from playwright.sync_api import FilePayload, Page, Route
 
 from tests.browser.practice.hashed import Made, apart, made, reference
 from worker.demo.media import PHOTOS
@@ -103,6 +103,32 @@ def test_other_kinds_of_pixels(visitor: Page) -> None:
         with Image.open(io.BytesIO(file["buffer"])) as picture:
             wanted, _ = reference(picture)
         assert apart(found, wanted) <= MOST_BITS, file["mimeType"]
+
+
+_MASKS = {
+    "noise": "data.data.forEach((level, at) => { data.data[at] = level ^ (Math.random() * 64); });",
+    "one colour": "data.data.fill(255);",
+}
+
+
+@pytest.mark.parametrize("mask", _MASKS)
+def test_a_browser_that_hides_pixels_sends_no_hash_of_noise(visitor: Page, mask: str) -> None:
+    """As browsers do that protect their users from being recognised by what a canvas shows."""
+    masked = (
+        "const real = OffscreenCanvasRenderingContext2D.prototype.getImageData;"
+        "OffscreenCanvasRenderingContext2D.prototype.getImageData = function (...where) {"
+        f" const data = real.apply(this, where); {_MASKS[mask]} return data; }};"
+    )
+
+    def add(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text() + masked)
+
+    visitor.context.route("**/picture.js", add)
+    video: FilePayload = {"name": "a.mp4", "mimeType": "video/mp4", "buffer": b"video"}
+    with Image.open(PHOTOS / "cat.jpg") as photograph:
+        found = made(visitor, [_file(photograph), video])
+    assert [each.refused for each in found] == ["masked", ""]
 
 
 def test_what_is_no_picture_is_refused(visitor: Page) -> None:
