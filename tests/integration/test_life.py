@@ -16,7 +16,9 @@ from config.database import Sessions, make_engine, make_sessions
 from config.settings import DatabaseSettings
 from worker.queue.life import SignOfLife
 from worker.store import heartbeats
+from worker.store.migrate import own_schema
 from worker.store.models import Heartbeat
+from worker.store.schema_support import SchemaSupport
 
 
 @pytest.fixture
@@ -88,3 +90,17 @@ def test_signs_of_life_of_long_ago_are_forgotten(sessions: Sessions) -> None:
         session.execute(update(Heartbeat).values(at=func.clock_timestamp() - text("interval '25 hours'")))
         heartbeats.forget_old(session)
     assert _told(sessions) is None
+
+
+def test_a_worker_ends_when_newer_migrations_end_its_support(sessions: Sessions, tmp_path: Path) -> None:
+    ended: list[bool] = []
+    life = SignOfLife(sessions, EpochReader(tmp_path, poll_every=0), lambda: ended.append(True))
+    life.beat()
+    assert ended == []
+    told = _told(sessions)
+    assert told is not None
+    assert told.schema == own_schema()
+    with sessions.begin() as session:
+        session.execute(update(SchemaSupport).values(oldest="9000"))
+    life.beat()
+    assert ended == [True]

@@ -19,6 +19,7 @@ from worker.media.isolation import Wall
 from worker.operate.alarms.alarm import Alarm, AlarmCode
 from worker.operate.health import Coverage, alarms, coverage
 from worker.operate.metrics import KEPT_SECONDS, Metrics
+from worker.store.migrate import own_schema
 from worker.store.models import Demotion, Heartbeat, InboxReject, Upload, WebhookMessage
 
 if TYPE_CHECKING:
@@ -171,6 +172,23 @@ def test_a_worker_that_can_not_use_the_index_in_force_is_an_alarm(ward: Ward) ->
     assert told["workers", "corrupt"] == 2
     assert told["workers", "unreadable"] == 1
     assert told["alarm", "", "index_refused"] == 1
+
+
+def test_workers_of_an_older_version_are_an_alarm(ward: Ward) -> None:
+    def worker(host: str, schema: str, **fields: Any) -> Heartbeat:  # noqa: ANN401
+        told = {"pid": 1, "index_epoch": 7, "index_confirmed_at": ago(seconds=5), **fields}
+        return Heartbeat(service="worker", host=host, schema=schema, **told)
+
+    ward.add(
+        worker("new", own_schema()),
+        worker("old", "0014"),
+        worker("gone", "0014", at=ago(minutes=5)),
+        worker("older", ""),
+    )
+    assert [alarm.message for alarm in ward.raised() if alarm.code == AlarmCode.OLD_VERSION] == [
+        "On old 1 worker process is of an older version.",
+        "On older 1 worker process is of an older version.",
+    ]
 
 
 def test_a_silent_dispatcher_is_an_alarm(ward: Ward) -> None:

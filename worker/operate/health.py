@@ -87,6 +87,7 @@ def alarms(session: Session, settings: Settings, pointer: PointerReader) -> list
     return [
         *index.index(session, settings, pointer),
         *index.workers(session, settings),
+        *index.versions(session),
         *work.dispatch(session, settings),
         *work.effects(session),
         *work.pending(session, settings),

@@ -6,6 +6,7 @@ It also keeps the epoch of an idle worker new, so that the next upload finds it 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
@@ -14,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bank_sync.epoch import EpochError, EpochReader
 from config.database import Sessions
 from worker.store import heartbeats
+from worker.store.migrate import supports
 
 BEAT_EVERY = 10.0
 """Seconds between signs of life."""
@@ -24,8 +26,12 @@ log = structlog.get_logger()
 class SignOfLife:
     """A daemon thread of a process; begun after its fork, stopped with it."""
 
-    def __init__(self, sessions: Sessions, epochs: EpochReader) -> None:
+    def __init__(
+        self, sessions: Sessions, epochs: EpochReader, end_worker: Callable[[], None] = lambda: None
+    ) -> None:
+        """`end_worker` is called when the database no longer lets this version work on it."""
         self._sessions = sessions
+        self._end_worker = end_worker
         self._epochs = epochs
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="life", daemon=True)
@@ -54,6 +60,13 @@ class SignOfLife:
                 fault=self._epochs.fault,
                 confirmed_at=self._epochs.confirmed_at,
             )
+            supported = supports(session)
+        if not supported:
+            log.error(
+                "version_too_old",
+                message="Newer migrations ended the support of this version: update this host.",
+            )
+            self._end_worker()
 
     def _run(self) -> None:
         while True:

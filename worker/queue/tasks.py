@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,7 @@ class _Child:
         configure_logs(self._settings.logs)
         self._parts = Parts(self._settings)
         self._announcer = Announcer(self._settings)
-        self._life = SignOfLife(self._parts.sessions, self._parts.epochs)
+        self._life = SignOfLife(self._parts.sessions, self._parts.epochs, _end_worker)
         self._life.start()
 
     def stop(self, **_: Any) -> None:  # noqa: ANN401
@@ -64,6 +65,11 @@ def worker_app(settings: Settings) -> Celery:
         run_task(child.stages, upload_id)
 
     return app
+
+
+def _end_worker() -> None:
+    """Ends the worker of this pool child in good order: running uploads are brought to their end."""
+    os.kill(os.getppid(), signal.SIGTERM)
 
 
 def _say_that_it_takes(alive: Alive) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import delete, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from worker.store.migrate import own_schema
 from worker.store.models import Heartbeat
 
 DISPATCH, WORKER = "dispatch", "worker"
@@ -33,6 +34,7 @@ def beat(
         "index_epoch": epoch,
         "index_fault": fault,
         "index_confirmed_at": confirmed_at,
+        "schema": own_schema(),
     }
     mine = {"service": service, "host": socket.gethostname(), "pid": os.getpid()}
     session.execute(

@@ -386,4 +386,6 @@ class Heartbeat(Base):
     at: Mapped[datetime] = _now()
     index_epoch: Mapped[int | None] = mapped_column(BigInteger)
     index_fault: Mapped[str] = mapped_column(Text, server_default="")
-    index_confirmed_at: Mapped[datetime | None]
+    index_confirmed_at: Mapped[datetime | None] = mapped_column(Timestamp)
+    schema: Mapped[str] = mapped_column(Text, server_default="")
+    """The schema that its code was made for; '' of versions that do not tell."""

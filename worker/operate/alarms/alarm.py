@@ -18,6 +18,7 @@ class AlarmCode(StrEnum):
     FLOOD = "flood"
     EFFECT_REFUSED = "effect_refused"
     EFFECT_FAILING = "effect_failing"
+    OLD_VERSION = "old_version"
     DISPATCH_SILENT = "dispatch_silent"
     INBOX_REJECTS = "inbox_rejects"
     EVENTS_LOST = "events_lost"

@@ -14,6 +14,7 @@ from config.words import Words, _, joined, ngettext
 from worker.operate.age import seconds_since, words
 from worker.operate.alarms.alarm import Alarm, AlarmCode
 from worker.store import heartbeats
+from worker.store.migrate import own_schema
 from worker.store.models import Heartbeat
 
 WORKER_SILENT_AFTER = 60.0
@@ -71,6 +72,27 @@ def workers(session: Session, settings: Settings) -> Iterator[Alarm]:
             AlarmCode.INDEX_REFUSED,
             _behind(row.number, row.host, row.age, row.fault),
             _("Run `hashwarden index status` on %(host)s: it names the file that is wrong.", host=row.host),
+        )
+
+
+def versions(session: Session) -> Iterator[Alarm]:
+    """Workers that live and were made for an older schema than that of this process."""
+    old = session.execute(
+        select(Heartbeat.host, func.count().label("number"))
+        .where(searching(), Heartbeat.schema < own_schema())
+        .group_by(Heartbeat.host)
+        .order_by(Heartbeat.host)
+    )
+    for row in old:
+        yield Alarm(
+            AlarmCode.OLD_VERSION,
+            ngettext(
+                "On %(host)s %(num)s worker process is of an older version.",
+                "On %(host)s %(num)s worker processes are of an older version.",
+                row.number,
+                host=row.host,
+            ),
+            _("Restart the workers of %(host)s with the new version.", host=row.host),
         )
 
 

@@ -16,6 +16,7 @@ import worker.store.people
 import worker.store.proposals
 import worker.store.retention_mark
 import worker.store.rulesets
+import worker.store.schema_support
 import worker.store.views
 from config.database import Base
 
@@ -32,6 +33,7 @@ MODELS = (
     worker.store.proposals,
     worker.store.retention_mark,
     worker.store.rulesets,
+    worker.store.schema_support,
     worker.store.views,
 )
 """Imported so that their tables are in the metadata that `alembic revision --autogenerate` compares."""
