@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +13,7 @@ from typing import Any
 DOCKER = Path(__file__).parents[2] / "docker"
 USER = 10001
 _TMPFS = ("nosuid", "nodev", "noexec", f"uid={USER}", f"gid={USER}")
+_CRUN = ("crun", "--cgroup-manager=disabled")
 _CAPABILITIES = ("bounding", "effective", "permitted", "inheritable", "ambient")
 
 
@@ -69,7 +70,7 @@ class Container:
     def exec(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run one more program in it, as HEALTHCHECK does."""
         return subprocess.run(  # noqa: S603 (a fixed command)
-            ["crun", "--cgroup-manager=disabled", "exec", self.name, *command],  # noqa: S607
+            [*_CRUN, "exec", f"--user={USER}:{USER}", self.name, *command],
             capture_output=True,
             text=True,
         )
@@ -77,10 +78,17 @@ class Container:
     def stop(self, seconds: float) -> int:
         """SIGTERM to process 1, as `docker stop` does; its exit code. Raises TimeoutExpired after the grace."""
         subprocess.run(  # noqa: S603 (a fixed command)
-            ["crun", "--cgroup-manager=disabled", "kill", self.name, signal.SIGTERM.name.removeprefix("SIG")],  # noqa: S607
+            [*_CRUN, "kill", self.name, "TERM"],
             check=True,
         )
         return self._process.wait(seconds)
+
+    def end(self) -> None:
+        """Whatever it does; what it said goes as well."""
+        subprocess.run([*_CRUN, "delete", "--force", self.name], capture_output=True)  # noqa: S603 (a fixed command)
+        self._process.wait()
+        self._log.close()
+        shutil.rmtree(self._bundle)
 
     def wait(self, seconds: float = 120) -> tuple[int, str]:
         code = self._process.wait(seconds)

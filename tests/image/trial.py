@@ -16,9 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -63,7 +64,15 @@ def make_base() -> None:
 
 def build(base: str) -> None:
     _run(
-        *("buildah", "bud", "--quiet", "--format=docker", "--pull-never", "--file=docker/Dockerfile"),
+        *(
+            "buildah",
+            "bud",
+            "--quiet",
+            "--layers",
+            "--format=docker",
+            "--pull-never",
+            "--file=docker/Dockerfile",
+        ),
         *(f"--build-arg=BUILD_BASE={base}", f"--build-arg=BASE={base}"),
         f"--volume={_CERTIFICATES}:{_CERTIFICATES}:ro",
         *(f"--tag={IMAGE}", str(ROOT)),
@@ -111,11 +120,11 @@ def main() -> None:
         state.mkdir()
         os.chown(state, USER, USER)
         Path(folder).chmod(0o755)
-        with Embedded(Path(folder) / "servers", fsync=False) as servers:
-            trial(image, root, state, servers)
+        with Embedded(Path(folder) / "servers", fsync=False) as servers, ExitStack() as ending:
+            trial(image, root, state, servers, ending)
 
 
-def trial(image: dict[str, list[str]], root: Path, state: Path, servers: Embedded) -> None:
+def trial(image: dict[str, Any], root: Path, state: Path, servers: Embedded, ending: ExitStack) -> None:
     sockets = Path(servers.database_url.split("host=")[1].split("&")[0]).parent
     # The container's user is another one than the servers'.
     for path in [sockets, *sockets.rglob("*")]:
@@ -133,7 +142,9 @@ def trial(image: dict[str, list[str]], root: Path, state: Path, servers: Embedde
     }
 
     def container(*command: str) -> Container:
-        return Container(image, root, list(command), variables, [state, sockets])
+        made = Container(image, root, list(command), variables, [state, sockets])
+        ending.callback(made.end)
+        return made
 
     def done(*command: str) -> str:
         code, said = container(*command).wait()
