@@ -190,6 +190,12 @@ def trial(image: dict[str, Any], root: Path, state: Path, servers: Embedded, end
         lambda: keys() == {"ann/cat.jpg"},
         running["worker"].said,
     )
+
+    def states() -> list[str]:
+        _, said = container("uploads", "--json").wait()
+        return sorted(json.loads(line)["state"] for line in said.splitlines() if line.startswith("{"))
+
+    until("both are decided", lambda: states() == ["clear", "held"], running["worker"].said)
     for name, each in running.items():
         began = time.monotonic()
         code = each.stop(STOP_SECONDS)
