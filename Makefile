@@ -7,7 +7,7 @@ DEMO_ARGS ?=
 # Two workers: most tests wait for servers and processes. A file stays with one worker and shares its fixtures.
 TEST_ARGS ?= --numprocesses=2 --dist=loadfile
 
-.PHONY: venv demo test lint image-steps fuzz accuracy benchmarks docs pictures words lock clean
+.PHONY: venv demo test lint image-steps image-trial fuzz accuracy benchmarks docs pictures words lock clean
 
 venv: $(STAMP)
 
@@ -37,6 +37,12 @@ lint: $(STAMP)
 # The steps of the image (docker/build.sh), run in a temporary folder: downloads and compiles for a minute or two.
 image-steps: $(STAMP)
 	HASHWARDEN_IMAGE_STEPS=1 $(BIN)/python -m pytest tests/image
+
+# The image itself, without Docker: built by buildah, each role run by crun against the embedded servers. Needs root and
+# Debian's packages buildah, crun and debootstrap; BASE names a local image to build on.
+BASE ?=
+image-trial: $(STAMP)
+	$(BIN)/python -m tests.image.trial $(BASE)
 
 # Mutated files through the sandbox, and generated requests to the API, for longer than the tests do.
 FUZZ_SECONDS ?= 600

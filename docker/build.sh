@@ -20,14 +20,15 @@ tools=$work/tools/bin/python
 "$tools" -m pip install --quiet --require-hashes -r "$source/requirements-build.lock"
 
 # --no-build-isolation: what is compiled is built by the pinned tools alone.
-"$tools" -m pip wheel --quiet --require-hashes --no-deps --no-build-isolation \
-    --wheel-dir "$wheels" -r "$source/docker/requirements.lock"
-
-# A copy, because setuptools writes beside what it builds.
+# A copy, because setuptools writes beside what it builds, and the source may be read-only.
 mkdir "$work/source"
 cp -R "$source/pyproject.toml" "$source/README.md" "$source/LICENSE" \
     "$source/config" "$source/bank_sync" "$source/worker" "$work/source"
+chmod -R u+w "$work/source"
 "$tools" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$wheels" "$work/source"
+
+"$tools" -m pip wheel --quiet --require-hashes --no-deps --no-build-isolation \
+    --wheel-dir "$wheels" -r "$source/docker/requirements.lock"
 
 "${PYTHON:-python3}" -m venv --without-pip "$target"
 "$tools" -m pip --python "$target/bin/python" install --quiet --no-index --no-deps "$wheels"/*.whl
