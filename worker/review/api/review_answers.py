@@ -143,7 +143,9 @@ class ReviewAnswer(Strict):
     undo_until: datetime | None = Field(
         description="Until when the caller may undo; null when they may not; the year 9999: while the bytes are there."
     )
-    together: list[int] = Field(description="Reviews decided together with it: send them as `also` to undo them too.")
+    together: list[int] = Field(
+        description="Reviews decided together with it: send them as `also` to undo them too."
+    )
     blind: bool = Field(description="The caller judges for themselves: names and history are left out.")
     opinions: list[Verdict] = Field(description="Two verdicts that differ, where a third person decides.")
     appeal: OpenAppeal | None
