@@ -51,7 +51,8 @@ def test_it_is_what_the_compose_specification_allows() -> None:
 
 def test_every_role_is_there() -> None:
     commands = {tuple(service.get("command", [])[:1]) for service in SERVICES.values()}
-    assert {("migrate",), ("worker",), ("ingest",), ("dispatch",), ("sweep",), ("review-app",)} <= commands
+    roles = ("migrate", "worker", "ingest", "inbox-app", "dispatch", "sweep", "review-app")
+    assert {(role,) for role in roles} <= commands
     assert "hashwarden bank sync --all" in SERVICES["bank-sync"]["entrypoint"][-1]
     lanes = {
         service["command"][2] for service in SERVICES.values() if service.get("command", [""])[0] == "worker"
@@ -115,9 +116,9 @@ def test_the_decoders_fit_into_the_memory() -> None:
 
 def test_only_what_calls_out_can() -> None:
     outside = {name for name in ROLES if "outside" in SERVICES[name]["networks"]}
-    assert outside == {"ingest", "dispatch", "review-app", "bank-sync", "tools"}
+    assert outside == {"ingest", "inbox-app", "dispatch", "review-app", "bank-sync", "tools"}
     ports = {name: SERVICES[name]["ports"] for name in SERVICES if "ports" in SERVICES[name]}
-    assert ports == {"review-app": ["127.0.0.1:8765:8765"]}
+    assert ports == {"review-app": ["127.0.0.1:8765:8765"], "inbox-app": ["127.0.0.1:8766:8766"]}
 
 
 def test_the_pages_have_the_role_that_rewrites_no_audit_log() -> None:

@@ -9,6 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from config.inbox import MIN_TOKEN
 from config.settings import load_settings
 from worker.media.limits import Limits
 from worker.operate.memory import GIB
@@ -51,6 +52,7 @@ def test_every_role_is_there() -> None:
         ("worker", "--lane", "image"),
         ("worker", "--lane", "video"),
         ("ingest",),
+        ("inbox-app",),
         ("dispatch",),
         ("sweep",),
         ("review-app",),
@@ -58,7 +60,11 @@ def test_every_role_is_there() -> None:
         ("bank", "sync", "--all"),
     }
     kustomization = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))
-    files = {path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml", "migrate.yaml"}
+    files = {path.name for path in FOLDER.glob("*.yaml")} - {
+        "kustomization.yaml",
+        "migrate.yaml",
+        "inbox-app.yaml",
+    }
     assert set(kustomization["resources"]) == files
 
 
@@ -92,7 +98,7 @@ def test_a_service_is_asked_whether_it_turns_and_has_the_time_to_end(name: str) 
     (container,) = pod["containers"]
     assert pod["terminationGracePeriodSeconds"] > STOP_SECONDS
     probe = container["livenessProbe"]
-    if name == "review-app":
+    if name in {"review-app", "inbox-app"}:
         assert probe["httpGet"]["path"] == "/health/live"
         assert container["readinessProbe"]["httpGet"]["path"] == "/health/ready"
     else:
@@ -122,7 +128,9 @@ def test_settings_and_secrets_are_settings(tmp_path: Path, monkeypatch: pytest.M
     }
     assert {"database__url", "webhook__secret", "banks__stopncii__fetch_key"} <= keys
     for key in keys:
-        (tmp_path / key).write_text("postgresql+psycopg://a@b/c" if key == "database__url" else "secret")
+        values = {"database__url": "postgresql+psycopg://a@b/c"}
+        tokens = f'["{"t" * MIN_TOKEN}"]'
+        (tmp_path / key).write_text(tokens if key.endswith("_tokens") else values.get(key, "secret"))
     settings = load_settings()
     assert settings.banks["stopncii"].fetch_key is not None
     assert settings.index.publish_to
@@ -137,6 +145,7 @@ def test_a_secret_reaches_only_who_needs_it() -> None:
     bank = "banks__stopncii__"
     assert keys("dispatch") == shared | {"webhook__secret", f"{bank}subscription_key", f"{bank}feedback_key"}
     assert keys("bank-sync") == shared | {f"{bank}subscription_key", f"{bank}fetch_key"}
+    assert keys("inbox-app") == shared | {"inbox__store_tokens", "inbox__platform_tokens"}
     for name in ("worker-image", "worker-video", "ingest", "sweep", "migrate"):
         assert keys(name) == shared
     # The pages have a login of their own: docs/how-to/database-roles.md.
