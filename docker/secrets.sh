@@ -28,8 +28,8 @@ put pages_database_url "postgresql+psycopg://hashwarden_pages:$(of pages_passwor
 put storage__access_key "$(random 10)"
 put storage__secret_key "$(random 20)"
 put webhook__secret "whsec_$(head -c 32 /dev/urandom | base64)"
-put inbox__store_tokens "[\"$(random 32)\"]"
 put inbox__platform_tokens "[\"$(random 32)\"]"
+put inbox__store_tokens "[\"$(random 32)\"]"
 put broker_password "$(random 24)"
 put broker__url "redis://:$(of broker_password)@valkey:6379/0"
 # maxmemory with noeviction: a full broker refuses wake-up calls, and drops none.

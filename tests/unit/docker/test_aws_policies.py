@@ -72,7 +72,7 @@ DOCTOR = tuple(sorted(str(path.relative_to(ROOT)) for path in (ROOT / "worker/op
 FILES = {
     "worker": ("worker/fetch.py", "worker/pipeline.py", "worker/act.py"),
     "ingest": ("worker/events/inbox.py",),
-    "inbox-app": ("worker/events/inbox.py", "worker/push/items.py"),
+    "inbox-app": ("worker/push/items.py", "worker/events/inbox.py"),
     "sweep": ("worker/events/sweep.py", "worker/events/inbox.py"),
     "dispatch": ("worker/preservation.py",),
     "review-app": ("worker/review/reveal/reveals.py", "worker/fetch.py"),

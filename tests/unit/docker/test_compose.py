@@ -51,8 +51,15 @@ def test_it_is_what_the_compose_specification_allows() -> None:
 
 def test_every_role_is_there() -> None:
     commands = {tuple(service.get("command", [])[:1]) for service in SERVICES.values()}
-    roles = ("migrate", "worker", "ingest", "inbox-app", "dispatch", "sweep", "review-app")
-    assert {(role,) for role in roles} <= commands
+    assert {
+        ("migrate",),
+        ("worker",),
+        ("ingest",),
+        ("dispatch",),
+        ("sweep",),
+        ("review-app",),
+        ("inbox-app",),
+    } <= commands
     assert "hashwarden bank sync --all" in SERVICES["bank-sync"]["entrypoint"][-1]
     lanes = {
         service["command"][2] for service in SERVICES.values() if service.get("command", [""])[0] == "worker"
