@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -50,21 +50,29 @@ def lock_content_of(session: Session, upload_id: int) -> Content | None:
 
 
 def memory_of(session: Session, content_id: int) -> Memory:
-    """What people decided about a content."""
-    verdict = session.scalar(
+    """What people decided about a content, asked in one statement: most contents are new."""
+    verdict = (
         select(DecisionRow.verdict)
         .where(DecisionRow.content_id == content_id)
         .order_by(DecisionRow.id.desc())
         .limit(1)
     )
-    dismissed = session.scalars(
-        select(MatchRow.entry_id).where(MatchRow.content_id == content_id, MatchRow.dismissed_by.is_not(None))
+    dismissed = select(func.array_agg(MatchRow.entry_id)).where(
+        MatchRow.content_id == content_id, MatchRow.dismissed_by.is_not(None)
     )
+    found = session.execute(
+        select(
+            verdict.scalar_subquery().label("verdict"),
+            dismissed.scalar_subquery().label("dismissed"),
+            _supported(content_id).label("supported"),
+            _withheld(content_id).label("withheld"),
+        )
+    ).one()
     return Memory(
-        verdict=Verdict(verdict) if verdict else None,
-        supported=_supported(session, content_id),
-        dismissed=frozenset(dismissed),
-        withheld=_withheld(session, content_id),
+        verdict=Verdict(found.verdict) if found.verdict else None,
+        supported=found.supported,
+        dismissed=frozenset(found.dismissed or ()),
+        withheld=found.withheld,
     )
 
 
@@ -85,7 +93,7 @@ def newest_decision(session: Session, content_id: int) -> int:
     return session.scalars(query).one()
 
 
-def _withheld(session: Session, content_id: int) -> bool:
+def _withheld(content_id: int) -> ColumnElement[bool]:
     undecided = exists().where(Review.content_id == content_id, Review.state == "open")
     holds = exists().where(
         MatchRow.content_id == content_id,
@@ -94,15 +102,15 @@ def _withheld(session: Session, content_id: int) -> bool:
         BankEntry.id == MatchRow.entry_id,
         BankEntry.live.is_(True),
     )
-    return bool(session.scalar(select(undecided & holds)))
+    return undecided & holds
 
 
-def _supported(session: Session, content_id: int) -> bool:
+def _supported(content_id: int) -> ColumnElement[bool]:
     matched = exists().where(MatchRow.content_id == content_id)
     live = exists().where(
         MatchRow.content_id == content_id, BankEntry.id == MatchRow.entry_id, BankEntry.live.is_(True)
     )
-    return bool(session.scalar(select(~matched | live)))
+    return ~matched | live
 
 
 def record_matches(session: Session, content: Content, matches: Iterable[Match], index_epoch: int) -> None:

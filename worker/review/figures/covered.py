@@ -11,7 +11,7 @@ from worker.review.figures.period import Asked
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """All uploads ever seen, by what became of them; times in seconds, None where there is nothing to measure."""
+    """All uploads on record, by what became of them; times in seconds, None where there is nothing to measure."""
 
     seen: int
     scanned: int
