@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_ARGS ?=
-# Two workers: most tests wait for servers and processes. A file stays with one worker and shares its fixtures.
-TEST_ARGS ?= --numprocesses=2 --dist=loadfile
+# Three workers on two cores: tests wait for servers and processes. A file stays with one worker and shares its fixtures.
+TEST_ARGS ?= --numprocesses=3 --dist=loadfile
 
 .PHONY: venv demo test lint image-steps image-trial fuzz accuracy benchmarks docs pictures words lock clean
 

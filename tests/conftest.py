@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from worker.demo.embedded import Embedded
     from worker.demo.processes import Server
 
+# Threads of one process that share a sum spin while they wait, and take the cores from the other tests.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REFERENCE_VARIABLE = "HASHWARDEN_REFERENCE_DATA"
 _TEMPLATE = "hw_template"
 _T = TypeVar("_T")

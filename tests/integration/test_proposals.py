@@ -227,7 +227,7 @@ def test_a_leads_undo_that_serves_many_again_needs_another_person(
 
     # One's own slip of a moment ago is put right alone.
     confirm()
-    assert undo(marias) == f"/reviews/{review}"
+    assert undo(marias) == f"/reviews/{review}#decide"
     confirm()
     assert undo(jos) == "/proposals"
     assert {rig.row(upload).state for upload in uploads} == {State.REMOVED}

@@ -169,7 +169,7 @@ def test_a_form_decides_once(pages: Pages, rig: Rig, held: int, review: int) -> 
     form = pages.form(review) | {"verdict": "confirmed", "reason": "the reported one"}
     for _ in range(2):
         answer = pages.maria.post(f"/reviews/{review}", data=form)
-        assert (answer.status_code, answer.headers["location"]) == (303, f"/reviews/{review}")
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/reviews/{review}#next")
     with rig.sessions() as session:
         decision = session.scalars(select(DecisionRow)).one()
         assert (decision.actor, decision.verdict, decision.reason) == (
@@ -243,7 +243,7 @@ def test_a_huge_form_is_refused_before_it_is_read(pages: Pages) -> None:
 def test_what_is_not_there_is_one_sentence(pages: Pages, address: str, status: int) -> None:
     answer = pages.maria.get(address)
     assert answer.status_code == status
-    assert "<h1>" in answer.text
+    assert answer.text.count("<h1") == 1
     assert "Traceback" not in answer.text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache, partial
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -69,11 +70,12 @@ def make_api(
         FigureOperations(snapshots),
     ):
         api.include_router(operations.router(), dependencies=[Depends(bearers.enter), Depends(known_query)])
-    described = describe(api, WHERE)
+    # Half a second, which no start needs to wait for.
+    described = cache(partial(describe, api, WHERE))
 
     @api.get("/openapi.json", include_in_schema=False)
     def description() -> JSONResponse:
-        return JSONResponse(described)
+        return JSONResponse(described())
 
     problems.install(api)
     api.middleware("http")(_bounded)
