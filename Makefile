@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_ARGS ?=
-# Three workers on two cores: tests wait for servers and processes. A file stays with one worker and shares its fixtures.
-TEST_ARGS ?= --numprocesses=3 --dist=loadfile
+# Three workers on two cores: tests wait for servers and processes. A file stays with one worker and shares its fixtures;
+# the long ones come first in the order of their names, and not last as those with few tests would.
+TEST_ARGS ?= --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: venv demo test lint image-steps image-trial fuzz accuracy benchmarks docs pictures words lock clean
 
