@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, literal, select
 from sqlalchemy.orm import Session
 
 from worker.review.desk.offers import standing_opinions
@@ -11,35 +11,35 @@ from worker.store.desk import Opinion
 from worker.store.models import DecisionRow, Review
 
 
-def said_by(session: Session, review: Review) -> tuple[str, str] | None:
-    """Who said what counts of a review, or waits for another person, and in which form (its request id)."""
-    row: DecisionRow | Opinion | None
-    if review.state == "decided":
-        row = session.get(DecisionRow, review.decision_id) if review.decision_id is not None else None
-    else:
-        row = session.scalar(
-            select(Opinion)
-            .join(Review, standing_opinions())
-            .where(Review.id == review.id)
-            .order_by(Opinion.id.desc())
-            .limit(1)
-        )
-    return (row.actor, form_of(row.request_id, review.id)) if row is not None else None
+def said_of(session: Session, which: ColumnElement[bool]) -> dict[int, tuple[str, str]]:
+    """By review, of those that `which` names: who said what counts or waits for another person, and in which form (its
+    request id). Reviews of which nothing is said are left out."""
+    counts = (
+        select(Review.id, DecisionRow.actor, DecisionRow.request_id)
+        .join(DecisionRow, DecisionRow.id == Review.decision_id)
+        .where(Review.state == "decided", which)
+    )
+    waits = (
+        select(Review.id, Opinion.actor, Opinion.request_id)
+        .join(Opinion, standing_opinions())
+        .where(Review.state == "open", which)
+        # The newest of a review comes last, and is what is kept.
+        .order_by(Opinion.id)
+    )
+    return {
+        row.id: (row.actor, form_of(row.request_id, row.id))
+        for query in (counts, waits)
+        for row in session.execute(query)
+    }
 
 
 def decided_with(session: Session, review: Review) -> tuple[int, ...]:
     """The other reviews of which the same form said the same, and of which that still counts or waits."""
-    said = said_by(session, review)
-    near = session.scalars(
-        select(Review)
-        .where(
-            Review.content_id.in_(clusters.copies_of(review.content_id)),
-            Review.id != review.id,
-            Review.state == review.state,
-        )
-        .order_by(Review.id)
-    ).all()
-    return tuple(each.id for each in near if said is not None and said_by(session, each) == said)
+    # One list of ids: an OR would read every review there is.
+    near = clusters.copies_of(review.content_id).union_all(select(literal(review.content_id)))
+    said = said_of(session, Review.content_id.in_(near))
+    mine = said.pop(review.id, None)
+    return tuple(sorted(each for each, other in said.items() if other == mine))
 
 
 def request_of(form: str, review_id: int) -> str:

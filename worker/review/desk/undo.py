@@ -35,7 +35,7 @@ from worker.review.desk.checks import (
 from worker.review.desk.enact import TARGET, Moved, matches_of, move, support_own_bank, uploads_of
 from worker.review.desk.reviews import lock_reviews
 from worker.review.desk.second import opinions_on
-from worker.review.desk.together import form_of, request_of, said_by
+from worker.review.desk.together import form_of, request_of, said_of
 from worker.review.minors import cases
 from worker.store import contents
 from worker.store.desk import DecisionEffect, Opinion, Stage
@@ -121,9 +121,9 @@ def undo(
             if (said.review_id, said.taken_back_by, said.actor) != (review.id, request_id, actor):
                 raise used_before(request_id)
             return Undone(None, repeated=True)
-        said_of = said_by(session, review)
-        for each, (other, _held) in locked.items():
-            if said_by(session, other) != said_of:
+        given = said_of(session, Review.id.in_(wanted))
+        for each in wanted:
+            if given.get(each) != given.get(review_id):
                 raise ReviewError(
                     _(
                         "Review %(other)s was not decided together with review %(review)s.",
