@@ -4,9 +4,11 @@ Run as a script by `servers.Moto`; it must never log requests: their paths hold 
 Arguments: the file descriptor of the listening socket.
 """
 
+import io
 import logging
 import socket
 import sys
+from typing import Any
 
 # Quiet before werkzeug sets a level of its own.
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -17,11 +19,23 @@ from moto.moto_server.werkzeug_app import (  # noqa: E402
     MotoRequestHandler,
     create_backend_app,
 )
+from moto.s3.models import FakeKey  # noqa: E402
 from werkzeug.serving import make_server  # noqa: E402
 
 
 class _KeepAlive(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
+
+
+def _listed(key: FakeKey, _copied: dict[int, Any]) -> FakeKey:
+    listed = object.__new__(FakeKey)
+    # Its end closes the file of its bytes and of its parts, which are the stored one's.
+    listed.__dict__.update(key.__dict__, _value_buffer=io.BytesIO(), multipart=None, disposed=True)
+    return listed
+
+
+# For each listing of versions moto copies every object of the bucket, bytes and all, and never forgets the copies.
+setattr(FakeKey, "__deepcopy__", _listed)  # noqa: B010 - mypy knows of no such method
 
 
 def main(fd: int) -> None:
