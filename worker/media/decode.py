@@ -35,6 +35,9 @@ _IMPORTED_LATE = (
 )
 """What the decoders import at first need, where no file can be opened any more."""
 
+_ROUNDS = 4
+"""The interpreter rewrites what has run some times for speed; a child would do that anew, and copy what it rewrites."""
+
 
 def decode(
     fd: int,
@@ -93,13 +96,17 @@ def refusal(reason: Reason, task: Hashing | Showing) -> bytes:
 
 
 def warm_up(limits: Limits) -> None:
-    """Load what decoders load at first use: behind the walls it can't be, and a fork shares it."""
+    """Load what decoders load at first use: behind the walls it can't be, and a fork shares it.
+
+    The picture is small, so that the heap stays so: what a child finds in use there it must copy to write.
+    """
     for module in _IMPORTED_LATE:
         importlib.import_module(module)
     picture = io.BytesIO()
-    Image.linear_gradient("L").convert("RGB").resize((1024, 1024)).save(picture, "JPEG")
+    Image.linear_gradient("L").convert("RGB").resize((256, 256)).save(picture, "JPEG")
     with memfd_from([picture.getvalue()]) as media:
-        decode(media.fd, media.size, Format.JPEG, limits, Profile.STANDARD)
+        for _ in range(_ROUNDS):
+            decode(media.fd, media.size, Format.JPEG, limits, Profile.STANDARD)
         first = decode(media.fd, media.size, Format.JPEG, limits, Profile.THOROUGH)
         seeds = tuple((view.view, view.placement) for view in first.hashes if view.placement is not None)[:1]
         decode(media.fd, media.size, Format.JPEG, limits, Profile.THOROUGH, CloserLook(0, seeds))

@@ -171,11 +171,10 @@ def parse_placement(untrusted_place: Sequence[int]) -> Placement | None:
 
     Raises `RecordError` for a cover that is not inside the view or a rim that is none.
     """
-    untrusted_corners, untrusted_cover = tuple(untrusted_place[:8]), tuple(untrusted_place[8:12])
-    untrusted_rims, shades = tuple(untrusted_place[12:14]), tuple(untrusted_place[14:])
-    if untrusted_corners == _NO_CORNERS:
+    if not any(untrusted_place[:8]):
         return None
-    corners = tuple(side * _CORNER_UNIT for side in untrusted_corners)
+    corners = tuple([side * _CORNER_UNIT for side in untrusted_place[:8]])
+    untrusted_cover, untrusted_rims = tuple(untrusted_place[8:12]), tuple(untrusted_place[12:14])
     cover = None
     if untrusted_cover != _NO_COVER:
         top, left, bottom, right = untrusted_cover
@@ -186,7 +185,7 @@ def parse_placement(untrusted_place: Sequence[int]) -> Placement | None:
         return Placement(corners, cover)
     if not all(1 <= rim <= _RIMS for rim in untrusted_rims):
         raise RecordError("rim")
-    return Placement(corners, cover, (*(rim - 1 for rim in untrusted_rims), *shades))
+    return Placement(corners, cover, (*(rim - 1 for rim in untrusted_rims), *untrusted_place[14:]))
 
 
 def _is_time(untrusted_seconds: float) -> bool:

@@ -39,8 +39,16 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
-    # A child touches only new memory; by huge pages that costs a third less of a small picture's time.
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    # A child touches only new memory. By huge pages that costs a third less of a small picture's time, and only the
+    # heap has them: up to 32 MiB come from it, it grows by 8 MiB, and what is freed stays for what is asked for next.
+    "GLIBC_TUNABLES": ":".join(
+        (
+            "glibc.malloc.hugetlb=1",
+            f"glibc.malloc.mmap_threshold={32 << 20}",
+            f"glibc.malloc.top_pad={8 << 20}",
+            f"glibc.malloc.trim_threshold={1 << 30}",
+        )
+    ),
 }
 _PACKAGES = Path(__file__).resolve().parents[2]
 _START = (
