@@ -23,7 +23,7 @@ from config.errors import HashwardenError
 from config.settings import Settings
 from worker import act, outbox
 from worker.decide import decide, unmatched
-from worker.domain import Effect, HashedMedia, Kind, Lane, Match, ObjectRef, Outcome, Profile, State
+from worker.domain import Effect, HashedMedia, Kind, Lane, Match, Memory, ObjectRef, Outcome, Profile, State
 from worker.errors import ObjectGone, ObjectSuperseded, SandboxError
 from worker.fetch import Fetched, WrongLane, fetch
 from worker.matching import SignalIndex, find_matches, hold_radius, standing, widest_radius
@@ -162,7 +162,9 @@ def conclude(
     """
     policy = stages.settings.policy
     with stages.sessions.begin() as session:
-        content = contents.lock_content(session, fetched.sha256, fetched.md5, fetched.size, media.kind)
+        content, is_new = contents.lock_content(
+            session, fetched.sha256, fetched.md5, fetched.size, media.kind
+        )
         upload = leases.locked(session, lease)
         if upload is None:
             log.warning("lease_lost", upload=lease.upload_id)
@@ -172,7 +174,7 @@ def conclude(
             media,
             matches,
             policy,
-            contents.memory_of(session, content.id),
+            Memory() if is_new else contents.memory_of(session, content.id),
             floods.demoted(session, [match.entry_id for match in matches]),
         )
         upload.content_id = content.id
@@ -291,7 +293,7 @@ def _end_exhausted(stages: Stages, upload_id: int) -> None:
             return
         outcome = unmatched(State.UNSCANNABLE, media.reason, settings.policy.unscannable)
         if content is None:
-            content = contents.lock_content(session, None, None, upload.size, Kind.UNSCANNABLE)
+            content, _ = contents.lock_content(session, None, None, upload.size, Kind.UNSCANNABLE)
         else:
             remembered = decide(media, (), settings.policy, contents.memory_of(session, content.id))
             if remembered.state is not State.CLEAR:

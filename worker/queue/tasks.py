@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -39,6 +40,8 @@ class _Child:
         self._announcer = Announcer(self._settings)
         self._life = SignOfLife(self._parts.sessions, self._parts.epochs, _end_worker)
         self._life.start()
+        # What stays for good is not gone through again and again for what can be freed.
+        gc.freeze()
 
     def stop(self, **_: Any) -> None:  # noqa: ANN401
         if self._life is not None:

@@ -15,8 +15,10 @@ from worker.domain import Effect, HashedMedia, Kind, Match, Memory, Verdict, Vie
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
 
 
-def lock_content(session: Session, sha256: bytes | None, md5: bytes | None, size: int, kind: Kind) -> Content:
-    """The content of these bytes, made if new, locked until the transaction ends.
+def lock_content(
+    session: Session, sha256: bytes | None, md5: bytes | None, size: int, kind: Kind
+) -> tuple[Content, bool]:
+    """The content of these bytes, locked until the transaction ends, and whether it was made now: most are new.
 
     Everything that concludes or decides takes this lock before it locks an upload, so that a decision and a
     scan of the same bytes never pass each other. Without a SHA-256 a content of its own is made.
@@ -25,18 +27,24 @@ def lock_content(session: Session, sha256: bytes | None, md5: bytes | None, size
         content = Content(sha256=None, md5=md5, size=size, kind=kind)
         session.add(content)
         session.flush()
-        return content
+        return content, True
     found: Content | None = None
     # Retention may delete the content between the two statements: then it is made anew.
     while found is None:
-        session.execute(
-            insert(Content).values(sha256=sha256, md5=md5, size=size, kind=kind).on_conflict_do_nothing()
+        # No other sees the new row before the commit, and who would make it too waits for that.
+        made = session.scalar(
+            insert(Content)
+            .values(sha256=sha256, md5=md5, size=size, kind=kind)
+            .on_conflict_do_nothing()
+            .returning(Content)
         )
+        if made is not None:
+            return made, True
         found = session.scalar(select(Content).where(Content.sha256 == sha256).with_for_update())
     if kind is not Kind.UNSCANNABLE:
         # A scan that failed takes nothing away from what an earlier one found.
         found.kind = kind
-    return found
+    return found, False
 
 
 def lock_content_of(session: Session, upload_id: int) -> Content | None:
@@ -50,7 +58,7 @@ def lock_content_of(session: Session, upload_id: int) -> Content | None:
 
 
 def memory_of(session: Session, content_id: int) -> Memory:
-    """What people decided about a content, asked in one statement: most contents are new."""
+    """What people decided about a content, asked in one statement."""
     verdict = (
         select(DecisionRow.verdict)
         .where(DecisionRow.content_id == content_id)

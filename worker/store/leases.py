@@ -7,7 +7,7 @@ Time is the database's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -43,8 +43,13 @@ def claim(session: Session, upload_id: int, settings: QueueSettings, *, actor: s
     None: the row is not due, somebody else has it, or it is final. A row out of attempts is left `pending` with
     reason `out_of_attempts` for `exhausted` to end.
     """
-    upload = session.scalar(select(Upload).where(Upload.id == upload_id).with_for_update(skip_locked=True))
-    if upload is None or not _due(session, upload):
+    found = session.execute(
+        select(Upload, func.clock_timestamp()).where(Upload.id == upload_id).with_for_update(skip_locked=True)
+    ).one_or_none()
+    if found is None:
+        return None
+    upload, now = found.tuple()
+    if not _due(upload, now):
         return None
     if upload.state == State.SCANNING:
         transition(session, upload, State.PENDING, actor=actor, reason=LEASE_EXPIRED)
@@ -61,9 +66,7 @@ def claim(session: Session, upload_id: int, settings: QueueSettings, *, actor: s
     return Lease(upload.id, token, upload.ref, lane, upload.attempts, upload.faults, upload.receipt)
 
 
-def _due(session: Session, upload: Upload) -> bool:
-    now = session.scalar(select(func.clock_timestamp()))
-    assert now is not None  # noqa: S101 (a SELECT without FROM always answers one row)
+def _due(upload: Upload, now: datetime) -> bool:
     if upload.state == State.PENDING:
         return bool(upload.next_attempt_at <= now)
     return bool(upload.state == State.SCANNING and (upload.lease_until is None or upload.lease_until < now))
