@@ -57,11 +57,13 @@ accuracy: $(STAMP)
 	$(BIN)/hashwarden bench accuracy --photos $(PHOTOS) --clips $(CLIPS) --limit 15 --json > docs/data/accuracy.json
 	$(BIN)/python -m worker.bench.report docs/data/accuracy.json docs/accuracy.md docs/pictures/accuracy.svg
 
-# Measures look-ups among up to ten million hashes, beside FAISS, and writes docs/benchmarks.md. Takes a quarter of an
-# hour and 6 GiB of memory; let nothing else run.
+# Measures look-ups among up to ten million hashes, beside FAISS, uploads a second and first loads, and writes
+# docs/benchmarks.md. Takes half an hour and 6 GiB of memory; let nothing else run.
 benchmarks: $(STAMP)
 	$(BIN)/hashwarden bench index --slow-peers --json > docs/data/index.json
-	$(BIN)/python -m worker.bench.index_report docs/data/index.json docs/benchmarks.md docs/pictures/index.svg
+	$(BIN)/hashwarden bench pipeline --photos $(PHOTOS) --limit 12 --json > docs/data/pipeline.json
+	$(BIN)/hashwarden bench sync --json > docs/data/sync.json
+	$(BIN)/python -m worker.bench.benchmarks docs
 
 # The pictures of docs/console.md and docs/how-to/practice-bank.md, from the running pages. Needs Chromium.
 pictures: $(STAMP)

@@ -14,8 +14,9 @@ def test_it_says_how_many_records_a_second_arrive() -> None:
     assert told.exit_code == 0, told.output
     report = json.loads(told.stdout)
     rates = {
-        (each["params"]["source"], each["params"].get("page_size"), each["params"]["pages"])
+        tuple(each["params"].get(name) for name in ("source", "page_size", "pages", "until"))
         for each in report["figures"]
         if each["metric"] == "records_per_second" and each["value"] > 0
     }
-    assert rates == {("file", None, 1), ("wire", 800, 2), ("wire", 5000, 1)}
+    loads = {("file", None, 1), ("wire", 800, 2), ("wire", 5000, 1)}
+    assert rates == {(*load, until) for load in loads for until in ("database", "epoch")}

@@ -1,13 +1,8 @@
-"""Puts the index benchmark's figures into the page `docs/benchmarks.md` and its plot.
-
-Usage: python -m worker.bench.index_report docs/data/index.json docs/benchmarks.md docs/pictures/index.svg
-"""
+"""The section of `docs/benchmarks.md` on `bench index`, and its plot."""
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,20 +80,15 @@ class _Table:
         return "-" if figure is None else f"{_plain(figure.value)} {figure.unit}"
 
 
-def page(report: Mapping[str, Any]) -> str:
-    """The text of `docs/benchmarks.md`."""
+def section(report: Mapping[str, Any]) -> str:
+    """The text, with the figures of `report`."""
     table = _table(report)
-    machine = report["machine"]
     lines = [(Path(__file__).parent / "index_method.md").read_text(encoding="utf-8").rstrip(), ""]
-    lines += [
-        f"Measured on {machine['processor']} with {machine['cores']} cores, Python {machine['python']}.",
-        "",
-    ]
     lines += ["![Time of one look-up and of a build against the number of hashes](pictures/index.svg)", ""]
-    lines += ["## Aims", "", "Random hashes, radius 31 unless it says otherwise.", ""]
+    lines += ["### Aims", "", "Random hashes, radius 31 unless it says otherwise.", ""]
     lines += ["| hashes | what | aim | measured | |", "|---|---|---|---|---|", *_aim_lines(table), ""]
     for data in table.data:
-        lines += [f"## {data.capitalize()} hashes", ""]
+        lines += [f"### {data.capitalize()} hashes", ""]
         for radius in table.radii:
             header = ["hashes", "index", *(title for _, title in _PER_RADIUS), "hits a look-up"]
             lines += [f"Radius {radius}:", "", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
@@ -118,7 +108,7 @@ def page(report: Mapping[str, Any]) -> str:
                 if set(cells) != {"-"}:
                     lines.append(f"| {size:,} | {subject} | {' | '.join(cells)} |")
         lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(lines).rstrip()
 
 
 def _aim_lines(table: _Table) -> list[str]:
@@ -212,13 +202,3 @@ def _table(report: Mapping[str, Any]) -> _Table:
 def _plain(value: float) -> str:
     """At least three digits that count, without an exponent."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def main(data: str, document: str, picture: str) -> None:
-    report = json.loads(Path(data).read_text(encoding="utf-8"))
-    Path(document).write_text(page(report), encoding="utf-8")
-    Path(picture).write_text(plot(report), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -209,17 +209,16 @@ def index(sizes: tuple[int, ...], radii: tuple[int, ...], data: str, slow_peers:
 )
 @json_option
 def sync(records: int, wire_records: int, as_json: bool) -> None:
-    """Records a second that a first load takes into an embedded PostgreSQL in a temporary folder.
+    """Records a second that a first load takes into an embedded PostgreSQL and an epoch, in a temporary folder.
 
     Ten million take some minutes and 8 GiB of disk.
     """
     from worker.bench.sync import file_figures, wire_figures
     from worker.commands.scratch import scratch_database
 
-    with scratch_database() as (_, sessions):
-        found = list(file_figures(sessions, records))
-        if wire_records:
-            found += wire_figures(sessions, wire_records)
+    found = list(file_figures(scratch_database, records))
+    if wire_records:
+        found += wire_figures(scratch_database, wire_records)
     _print("sync", found, as_json=as_json)
 
 
