@@ -6,9 +6,9 @@ STAMP := $(VENV)/.installed
 DEMO_ARGS ?=
 # Three workers on two cores: tests wait for servers and processes. A file stays with one worker and shares its fixtures;
 # the long ones come first in the order of their names, and not last as those with few tests would.
-TEST_ARGS ?= --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+TEST_ARGS ?= --numprocesses=3 --dist=loadfile --no-loadscope-reorder -m "not storm"
 
-.PHONY: venv demo test lint image-steps image-trial fuzz accuracy benchmarks docs pictures words lock clean
+.PHONY: venv demo test storm lint image-steps image-trial fuzz bench accuracy benchmarks docs pictures words lock clean
 
 venv: $(STAMP)
 
@@ -45,10 +45,19 @@ BASE ?=
 image-trial: $(STAMP)
 	$(BIN)/python -m tests.image.trial $(BASE)
 
+# What the tests do with some files and cuts, with all of them; processes killed again and again; a longer fuzz.
+STORM_ROUNDS ?= 5
+storm: $(STAMP) fuzz
+	$(BIN)/python -m pytest -m storm
+	for round in $$(seq $(STORM_ROUNDS)); do $(BIN)/python -m pytest tests/crash || exit; done
+
 # Mutated files through the sandbox, and generated requests to the API, for longer than the tests do.
 FUZZ_SECONDS ?= 600
 fuzz: $(STAMP)
 	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/fuzz tests/integration/test_api_fuzz.py
+
+# All figures of the documentation, anew.
+bench: accuracy benchmarks
 
 # Measures what is found of edited copies, on photographs of your own, and writes docs/accuracy.md.
 PHOTOS ?= $(HASHWARDEN_REFERENCE_DATA)/photos

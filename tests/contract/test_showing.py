@@ -242,7 +242,7 @@ def test_a_limit_is_a_typed_reason(viewer: MediaViewer) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda each: f"{each.number}-{each.name}")
-@pytest.mark.parametrize("rung", [Rung.GREY, Rung.WHOLE])
+@pytest.mark.parametrize("rung", [Rung.GREY, pytest.param(Rung.WHOLE, marks=pytest.mark.storm)])
 def test_a_hostile_file_is_shown_small_or_refused(zygote: ZygoteSandbox, case: Case, rung: Rung) -> None:
     shown = show(zygote, case.make(), Showing(rung))
     if case.kind in {Kind.UNSUPPORTED, Kind.UNSCANNABLE}:

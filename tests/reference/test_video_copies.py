@@ -120,7 +120,7 @@ def _matches(found: HashedMedia, epoch: LoadedEpoch) -> tuple[Match, ...]:
 
 
 @pytest.mark.parametrize("clip", [CHAIR, PATTERN, "pattern-hd-no-bar", STILL])
-@pytest.mark.parametrize("trim", [0.3, 0.5])
+@pytest.mark.parametrize("trim", [pytest.param(0.3, marks=pytest.mark.storm), 0.5])
 def test_a_trimmed_and_scaled_copy_is_held(
     reference_data: Path, tmp_path: Path, hashed: Callable[[bytes], HashedMedia], clip: str, trim: float
 ) -> None:
@@ -148,7 +148,7 @@ def test_a_cut_from_a_longer_bank_video_is_held(
     assert found.effect is Effect.HOLD
 
 
-@pytest.mark.parametrize("trim", [0.3, 0.5])
+@pytest.mark.parametrize("trim", [pytest.param(0.3, marks=pytest.mark.storm), 0.5])
 def test_a_short_clip_inside_a_long_upload_is_held(
     reference_data: Path, tmp_path: Path, hashed: Callable[[bytes], HashedMedia], trim: float
 ) -> None:
