@@ -22,7 +22,17 @@ from worker.domain import State
 from worker.store import ledger
 from worker.store.hunts import RetroHit
 from worker.store.minor_cases import MinorFile
-from worker.store.models import Content, DecisionRow, History, MatchRow, Review, Sweep, Upload, WebhookMessage
+from worker.store.models import (
+    Content,
+    DecisionRow,
+    History,
+    InboxReject,
+    MatchRow,
+    Review,
+    Sweep,
+    Upload,
+    WebhookMessage,
+)
 from worker.store.retention_mark import RetentionMark
 
 log = structlog.get_logger()
@@ -49,7 +59,7 @@ class Retention:
     def round(self, stopped: Callable[[], bool] = lambda: False) -> int:
         """Deletes what is told to be deleted and walks on; returns how many uploads went."""
         gone = 0
-        for step in (self._deleted, self._walk, self._webhooks):
+        for step in (self._deleted, self._walk, self._webhooks, self._rejects):
             for _ in range(_SLICES):
                 if stopped():
                     return gone
@@ -118,6 +128,21 @@ class Retention:
             )
             done = session.execute(
                 delete(WebhookMessage).where(WebhookMessage.id.in_(old)).returning(WebhookMessage.id)
+            ).all()
+        return 0 if done else None
+
+    def _rejects(self) -> int | None:
+        """Event messages that were not understood that long ago: they name objects that nobody may know any more."""
+        with self._sessions.begin() as session:
+            old = (
+                select(InboxReject.id)
+                .where(InboxReject.at < func.clock_timestamp() - self._age)
+                .order_by(InboxReject.id)
+                .limit(SLICE)
+                .with_for_update(skip_locked=True)
+            )
+            done = session.execute(
+                delete(InboxReject).where(InboxReject.id.in_(old)).returning(InboxReject.id)
             ).all()
         return 0 if done else None
 

@@ -20,7 +20,7 @@ from worker.review.desk.reviews import decide_review
 from worker.store import contents
 from worker.store.hunts import HuntState, RetroHit, RetroHunt
 from worker.store.ledger import LedgerRow
-from worker.store.models import Content, History, MatchRow, Review, Sweep, Upload, WebhookMessage
+from worker.store.models import Content, History, InboxReject, MatchRow, Review, Sweep, Upload, WebhookMessage
 from worker.store.retention_mark import RetentionMark
 
 if TYPE_CHECKING:
@@ -410,3 +410,20 @@ def test_delivered_messages_of_clear_uploads_go_with_time(past: Past) -> None:
         ("scan.completed", True),
         ("item.held", False),
     ]
+
+
+def test_what_was_not_understood_goes_as_well(past: Past) -> None:
+    with past.rig.sessions.begin() as session:
+        for number, age in enumerate((OLD, timedelta(days=89))):
+            session.add(
+                InboxReject(
+                    source="event",
+                    reason="shape",
+                    body="{}",
+                    digest=bytes([number]),
+                    at=func.clock_timestamp() - age,
+                )
+            )
+    past.round()
+    with past.rig.sessions() as session:
+        assert session.scalars(select(InboxReject.digest)).all() == [b"\x01"]

@@ -48,7 +48,7 @@ def claim(session: Session, upload_id: int, settings: QueueSettings, *, actor: s
     ).one_or_none()
     if found is None:
         return None
-    upload, now = found.tuple()
+    upload, now = found
     if not _due(upload, now):
         return None
     if upload.state == State.SCANNING:
