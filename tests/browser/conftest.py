@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 from sqlalchemy import select
 
+from tests.browser.chromium import NoChromium, chromium_running
 from tests.browser.desk import Desk
 from tests.browser.system import System, system_on
 from tests.integration.conftest import Rig
@@ -34,16 +34,11 @@ SIZE = (1600, 1200)
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """The system's Chromium; skips where there is none."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium is installed: `apt-get install chromium` makes the browser tests run")
-    with sync_playwright() as playwright:
-        # A container has neither a sandbox of its own nor much shared memory.
-        browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
+    try:
+        with chromium_running() as browser:
+            yield browser
+    except NoChromium as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture

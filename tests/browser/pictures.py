@@ -6,15 +6,14 @@ The same walk as the accessibility tests take, on a system of its own with the d
 from __future__ import annotations
 
 import io
-import shutil
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
+from tests.browser.chromium import chromium_running, folder_of_pictures
 from tests.browser.desk import Desk
 from tests.browser.system import system_on
 from tests.browser.walk import walk
@@ -81,13 +80,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit("Give the folder for the pictures: python -m tests.browser.pictures docs/pictures/console")
-    folder = Path(sys.argv[1])
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        sys.exit("There is no Chromium: `apt-get install chromium` gets one.")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder_of_pictures("tests.browser.pictures")
 
     def look(name: str, page: Page) -> None:
         if name in _HEIGHTS:
@@ -101,11 +94,7 @@ def main() -> None:
         database = embedded.postgres.create_database("console")
         migrate.upgrade(database)
         system = ending.enter_context(system_on(embedded, database, state / "system", bucket="uploads"))
-        playwright = ending.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        ending.callback(browser.close)
+        browser = ending.enter_context(chromium_running())
         walk(Desk(browser, system, ending), look)
 
 

@@ -32,6 +32,7 @@ from worker.media.sandbox import ZygoteSandbox
 from worker.operate.broker import ask
 from worker.operate.check import Check, Status
 from worker.operate.doctor_events import event_checks
+from worker.operate.doctor_redis import keeping_checks
 from worker.operate.doctor_storage import bucket_checks, quarantine_checks
 from worker.operate.memory import GIB, allowed_memory, decoder_memory
 from worker.storage.s3 import S3Store
@@ -143,26 +144,13 @@ def _database(settings: Settings) -> Iterator[Check]:
 def _broker(settings: Settings) -> Iterator[Check]:
     facts = ask(settings.broker)
     yield Check("broker", "version", Status.OK, f"{facts.server} {facts.version}")
-    if facts.eviction == "noeviction":
-        yield Check("broker", "maxmemory-policy", Status.OK, facts.eviction)
-    else:
-        yield Check(
-            "broker",
-            "maxmemory-policy",
-            Status.FAIL if facts.max_bytes else Status.WARN,
-            f"{facts.eviction}: wake-up calls are dropped when memory runs out.",
-            "Set maxmemory-policy noeviction in the broker's configuration.",
-        )
-    if facts.appendonly:
-        yield Check("broker", "appendonly", Status.OK, "on")
-    else:
-        yield Check(
-            "broker",
-            "appendonly",
-            Status.WARN,
-            "Off: a restart forgets wake-up calls, and the dispatcher has to announce them again.",
-            "Set appendonly yes in the broker's configuration.",
-        )
+    yield from keeping_checks(
+        "broker",
+        facts,
+        evicts="wake-up calls are dropped",
+        forgets="a restart forgets wake-up calls, and the dispatcher has to announce them again",
+        where="in the broker's configuration",
+    )
 
 
 def _index(settings: Settings) -> Iterator[Check]:

@@ -15,6 +15,7 @@ from config.settings import Settings
 from worker.events.redis_list import open_list, redis_errors, waiting
 from worker.operate.broker import facts_of
 from worker.operate.check import Check, Status
+from worker.operate.doctor_redis import keeping_checks
 
 
 def event_checks(settings: Settings) -> Iterator[Check]:
@@ -86,23 +87,10 @@ def _redis(events: EventSettings) -> Iterator[Check]:
     with closing(open_list(events)) as client, redis_errors(events.redis_key):
         yield Check("events", "list", Status.OK, f"{waiting(client, events.redis_key)} messages wait")
         facts = facts_of(client)
-    if facts.eviction == "noeviction":
-        yield Check("events", "maxmemory-policy", Status.OK, facts.eviction)
-    else:
-        yield Check(
-            "events",
-            "maxmemory-policy",
-            Status.FAIL if facts.max_bytes else Status.WARN,
-            f"{facts.eviction}: events are dropped when memory runs out.",
-            "Set maxmemory-policy noeviction where MinIO writes its list.",
-        )
-    if facts.appendonly:
-        yield Check("events", "appendonly", Status.OK, "on")
-    else:
-        yield Check(
-            "events",
-            "appendonly",
-            Status.WARN,
-            "Off: a restart forgets events, and the sweep has to find their uploads.",
-            "Set appendonly yes where MinIO writes its list.",
-        )
+    yield from keeping_checks(
+        "events",
+        facts,
+        evicts="events are dropped",
+        forgets="a restart forgets events, and the sweep has to find their uploads",
+        where="where MinIO writes its list",
+    )
