@@ -32,7 +32,7 @@ def ending() -> Iterator[ExitStack]:
         yield stack
 
 
-def add_review(rig: Rig, uploads: int = 1) -> int:
+def add_review(rig: Rig, uploads: int = 1, bank: str = "stopncii") -> int:
     """A review as a scan leaves it, without media."""
     with rig.sessions.begin() as session:
         content = Content(sha256=uuid4().bytes * 2, size=1, kind=Kind.IMAGE, fingerprint=[])
@@ -42,7 +42,7 @@ def add_review(rig: Rig, uploads: int = 1) -> int:
             Upload(bucket="b", key=uuid4().hex, version_id="v", state=State.HELD, content_id=content.id)
             for _ in range(uploads)
         )
-        match = {"content_id": content.id, "entry_id": content.id, "bank": "stopncii", "signal_type": "pdq"}
+        match = {"content_id": content.id, "entry_id": content.id, "bank": bank, "signal_type": "pdq"}
         session.add(MatchRow(**match, distance=4, effect=Effect.HOLD, index_epoch=1))
         review = Review(content_id=content.id, cause="match", priority=50, nearest=4)
         session.add(review)
@@ -119,6 +119,22 @@ def test_every_way_of_giving_back_ends_the_claim(rig: Rig, pages: Pages, how: st
         assert session.scalars(select(ClaimRow)).all() == []
     offered = pages.press("/", "/next").headers["location"]
     assert offered == (f"/reviews/{review}" if how == "back" else "/")
+
+
+def test_who_takes_reviews_of_one_bank_goes_on_with_that_bank(rig: Rig, pages: Pages) -> None:
+    first = add_review(rig, bank="own")
+    add_review(rig)
+    second = add_review(rig, bank="own")
+    at = pages.press("/?bank=own", "/next").headers["location"]
+    assert at == f"/reviews/{first}?bank=own"
+    form = pages.fields(at, f'action="/reviews/{first}/leave" data-key="0"')
+    at = pages.maria.post(f"/reviews/{first}/leave", data=form).headers["location"]
+    assert at == f"/reviews/{second}?bank=own"
+    form = pages.fields(at, f'action="/reviews/{second}" id="verdicts"') | {"verdict": "lawful"}
+    at = pages.maria.post(f"/reviews/{second}", data=form).headers["location"]
+    assert at == f"/reviews/{second}?bank=own#next"
+    # The first one was skipped, and the other is of another bank.
+    assert pages.press(at, "/next").headers["location"] == "/?bank=own"
 
 
 def test_what_somebody_has_in_hand_shows_no_form_to_decide(rig: Rig, pages: Pages) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Annotated
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
@@ -139,7 +140,7 @@ class DeskPages:
         with self._sessions() as session:
             return alarms(session, self._settings, self._pointer)
 
-    def review(self, request: Request, review_id: Number) -> HTMLResponse:
+    def review(self, request: Request, review_id: Number, bank: str = "") -> HTMLResponse:
         visitor = request.state.visitor
         with _told("/"):
             look = self._desk.look(visitor, review_id)
@@ -148,6 +149,7 @@ class DeskPages:
             **of_visitor(request),
             **{field.name: getattr(look, field.name) for field in fields(look)},
             held=look.held,
+            of_bank=bank,
             panel=self._reveals.panel(visitor, review_id) if self._reveals is not None else None,
             purposes=PURPOSE_WORDS,
             verdicts=VERDICT_WORDS,
@@ -161,7 +163,7 @@ class DeskPages:
     def next(self, request: Request, bank: Text = "") -> RedirectResponse:
         with _told(_MINE):
             claim = self._desk.next(request.state.visitor, bank)
-        return _to(_page(claim.reviews[0]) if claim is not None else "/")
+        return _to(_of(bank, _page(claim.reviews[0]) if claim is not None else "/"))
 
     def take(self, request: Request, review_id: Number) -> RedirectResponse:
         with _told(_page(review_id)):
@@ -179,15 +181,17 @@ class DeskPages:
         review_id: Number,
         how: Annotated[Leave, Form()],
         claim: Annotated[UUID | None, Form()] = None,
+        bank: Text = "",
     ) -> RedirectResponse:
-        """Hands back, steps back for good, asks for another person, or skips and takes the next."""
-        with _told(_page(review_id)):
+        """Hands back, steps back for good, asks for another person, or skips and takes the next of the same bank."""
+        with _told(_of(bank, _page(review_id))):
             self._desk.leave(request.state.visitor, review_id, how, claim)
         if how is Leave.SKIPPED:
             with _told(_MINE):
-                following = self._desk.next(request.state.visitor)
-            return _to(_page(following.reviews[0]) if following is not None else f"/{NEXT}")
-        return _to(f"/{NEXT}")
+                following = self._desk.next(request.state.visitor, bank)
+            if following is not None:
+                return _to(_of(bank, _page(following.reviews[0])))
+        return _to(_of(bank, "/") + NEXT)
 
     def decide(
         self,
@@ -200,8 +204,9 @@ class DeskPages:
         code: Text = "",
         also: Annotated[list[int] | None, Form()] = None,
         typed: Text = "",
+        bank: Text = "",
     ) -> RedirectResponse:
-        with _told(_page(review_id), reason):
+        with _told(_of(bank, _page(review_id)), reason):
             outcome = self._desk.decide(
                 request.state.visitor,
                 review_id,
@@ -215,7 +220,7 @@ class DeskPages:
             )
         if outcome.proposal_id is not None:
             return _to("/proposals")
-        return _to(f"/{NEXT}" if outcome.hidden else _page(review_id) + NEXT)
+        return _to(_of(bank, "/" if outcome.hidden else _page(review_id)) + NEXT)
 
     def undo(
         self,
@@ -249,6 +254,11 @@ def _told(at: str, written: str = "") -> Iterator[None]:
 
 def _page(review_id: int) -> str:
     return f"/reviews/{review_id}"
+
+
+def _of(bank: str, path: str) -> str:
+    """The path for somebody who takes reviews of one bank, if they do: what comes next is of it too."""
+    return f"{path}?{urlencode({'bank': bank})}" if bank else path
 
 
 def _to(address: str) -> RedirectResponse:
