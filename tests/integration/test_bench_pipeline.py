@@ -16,7 +16,8 @@ PHOTOS = Path(worker.demo.__file__).parent / "photos"
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="it takes two cores")
-def test_it_measures_uploads_floor_stages_and_holds() -> None:
+def test_it_measures_uploads_floor_stages_and_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.bench.pipeline._ROUNDS", 1)
     allowed = os.sched_getaffinity(0)
     try:
         told = CliRunner().invoke(
