@@ -11,11 +11,11 @@ transaction that takes the locks of contents before those of uploads and waits f
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from config.database import Base, Sessions
 from worker.domain import State
@@ -115,34 +115,24 @@ class Retention:
 
     def _webhooks(self) -> int | None:
         """Messages of clear uploads that arrived that long ago: they name the object too."""
-        with self._sessions.begin() as session:
-            old = (
-                select(WebhookMessage.id)
-                .where(
-                    WebhookMessage.type == "scan.completed",
-                    WebhookMessage.delivered_at < func.clock_timestamp() - self._age,
-                )
-                .order_by(WebhookMessage.delivered_at)
-                .limit(SLICE)
-                .with_for_update(skip_locked=True)
-            )
-            done = session.execute(
-                delete(WebhookMessage).where(WebhookMessage.id.in_(old)).returning(WebhookMessage.id)
-            ).all()
-        return 0 if done else None
+        clear = WebhookMessage.type == "scan.completed"
+        return self._aged(WebhookMessage, WebhookMessage.id, WebhookMessage.delivered_at, clear)
 
     def _rejects(self) -> int | None:
         """Event messages that were not understood that long ago: they name objects that nobody may know any more."""
+        return self._aged(InboxReject, InboxReject.id, InboxReject.at)
+
+    def _aged(
+        self,
+        table: type[Base],
+        id_: InstrumentedAttribute[int],
+        at: InstrumentedAttribute[datetime] | InstrumentedAttribute[datetime | None],
+        *which: ColumnElement[bool],
+    ) -> int | None:
         with self._sessions.begin() as session:
-            old = (
-                select(InboxReject.id)
-                .where(InboxReject.at < func.clock_timestamp() - self._age)
-                .order_by(InboxReject.id)
-                .limit(SLICE)
-                .with_for_update(skip_locked=True)
-            )
+            old = select(id_).where(at < func.clock_timestamp() - self._age, *which).order_by(at).limit(SLICE)
             done = session.execute(
-                delete(InboxReject).where(InboxReject.id.in_(old)).returning(InboxReject.id)
+                delete(table).where(id_.in_(old.with_for_update(skip_locked=True))).returning(id_)
             ).all()
         return 0 if done else None
 
