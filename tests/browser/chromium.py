@@ -11,8 +11,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 
-class NoChromium(Exception):
-    """None is installed."""
+class NoChromium(SystemExit):
+    """None is installed: a program ends with this line, a test is skipped with it."""
 
     def __init__(self) -> None:
         super().__init__("There is no Chromium: `apt-get install chromium` gets one.")
@@ -36,7 +36,7 @@ def chromium_running() -> Iterator[Browser]:
 def folder_of_pictures(module: str) -> Path:
     """The folder that the command line names, made if it is missing; ends the program without one."""
     if len(sys.argv) != 2:
-        sys.exit(f"Give the folder for the pictures: python -m {module} docs/pictures/...")
+        sys.exit(f"Give the folder for the pictures: python -m {module} FOLDER")
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -89,12 +89,12 @@ def main() -> None:
             (folder / f"{name}-dark.png").write_bytes(taken(page, _HEIGHTS[name], dark=True))
 
     with ExitStack() as ending:
+        browser = ending.enter_context(chromium_running())
         state = Path(ending.enter_context(tempfile.TemporaryDirectory()))
         embedded = ending.enter_context(Embedded(state / "servers", fsync=False))
         database = embedded.postgres.create_database("console")
         migrate.upgrade(database)
         system = ending.enter_context(system_on(embedded, database, state / "system", bucket="uploads"))
-        browser = ending.enter_context(chromium_running())
         walk(Desk(browser, system, ending), look)
 
 
