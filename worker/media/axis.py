@@ -26,28 +26,43 @@ further out, which adds no structure that was not there and is the best single g
 Weights = npt.NDArray[np.float64]
 
 
-@lru_cache(maxsize=1)
-def cosine() -> Matrix:
-    """The 16 x 64 cosine transform of PDQ, frequencies 1 to 16."""
-    frequency = np.arange(1, COEFFICIENTS + 1)[:, np.newaxis]
-    return np.asarray(np.cos(np.pi / 2 / GRID * frequency * (2 * np.arange(GRID) + 1)), dtype=np.float32)
-
-
-@lru_cache(maxsize=1)
-def _blur() -> Weights:
-    """The 64 x 512 matrix of PDQ's two box blurs and its sampling, of a picture of 512 lines."""
-    ahead = (_WINDOW + 2) // 2 - 1
-    behind = _WINDOW - ahead - 1
+def blurred_samples(length: int) -> Weights:
+    """The 64 x length matrix of PDQ's two box blurs and its sampling along one axis."""
+    window = -(-length // (2 * GRID))
+    ahead = (window + 2) // 2 - 1
+    behind = window - ahead - 1
 
     def reach(at: int) -> range:
-        return range(max(0, at - behind), min(SIDE, at + ahead + 1))
+        return range(max(0, at - behind), min(length, at + ahead + 1))
 
-    blurred = np.zeros((GRID, SIDE))
-    for row, at in enumerate(((np.arange(GRID) + 0.5) * SIDE / GRID).astype(int)):
+    blurred = np.zeros((GRID, length))
+    for row, at in enumerate(((np.arange(GRID) + 0.5) * length / GRID).astype(int)):
         for middle in reach(at):
             inner = reach(middle)
             blurred[row, inner.start : inner.stop] += 1 / (len(reach(at)) * len(inner))
     return blurred
+
+
+def cosine_transform() -> Weights:
+    """The 16 x 64 cosine transform of PDQ, frequencies 1 to 16."""
+    frequency = np.arange(1, COEFFICIENTS + 1)[:, np.newaxis]
+    return np.asarray(np.cos(np.pi / 2 / GRID * frequency * (2 * np.arange(GRID) + 1)))
+
+
+@lru_cache(maxsize=1)
+def cosine() -> Matrix:
+    """`cosine_transform` in the width of a picture's luma."""
+    return cosine_transform().astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _blur() -> Weights:
+    return blurred_samples(SIDE)
+
+
+@lru_cache(maxsize=1)
+def _spectrum() -> Weights:
+    return np.asarray(cosine_transform() @ _blur())
 
 
 def centred_blur(luma: Matrix) -> Matrix:
@@ -65,19 +80,12 @@ def centred_blur(luma: Matrix) -> Matrix:
     return luma
 
 
-@lru_cache(maxsize=1)
-def _spectrum() -> Weights:
-    frequency = np.arange(1, COEFFICIENTS + 1)[:, np.newaxis]
-    return np.asarray(np.cos(np.pi / 2 / GRID * frequency * (2 * np.arange(GRID) + 1)) @ _blur())
-
-
 @lru_cache(maxsize=4)
 def sampling(length: int) -> Matrix:
     """The 64 x `length` matrix that samples a whole axis."""
     return _over(_blur(), length, 0.0, 1.0, RIMS[0])
 
 
-@lru_cache(maxsize=1024)
 def transform(
     length: int, start: float = 0.0, stop: float = 1.0, *, mirrored: bool = False, rim: str = "soft"
 ) -> Matrix:
@@ -87,8 +95,20 @@ def transform(
     from the other end.
     """
     if mirrored:
-        return _over(_spectrum(), length, 1 - stop, 1 - start, rim)[:, ::-1]
+        return _transform(length, 1 - stop, 1 - start, rim)[:, ::-1]
+    return _transform(length, start, stop, rim)
+
+
+@lru_cache(maxsize=1024)
+def _transform(length: int, start: float, stop: float, rim: str) -> Matrix:
     return _over(_spectrum(), length, start, stop, rim)
+
+
+def warm_up() -> None:
+    """Make the matrices of whole axes, of a shrunk picture's and of any part's of it that is worth a view."""
+    for length in range(GRID, SIDE + 1):
+        transform(length)
+    sampling(SIDE)
 
 
 def continued(length: int, reach: int) -> Matrix:

@@ -10,7 +10,7 @@ import mmap
 from PIL import Image
 
 from worker.domain import CloserLook, HashedMedia, Kind, Profile
-from worker.media import raster, record
+from worker.media import axis, dihedral, raster, record, uncrop
 from worker.media.image import decoders_configured, hash_picture
 from worker.media.limits import Limits, Reason, RefusalError, refused
 from worker.media.media import memfd_from
@@ -102,6 +102,8 @@ def warm_up(limits: Limits) -> None:
     """
     for module in _IMPORTED_LATE:
         importlib.import_module(module)
+    for matrices in (axis, dihedral, uncrop):
+        matrices.warm_up()
     picture = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").resize((256, 256)).save(picture, "JPEG")
     with memfd_from([picture.getvalue()]) as media:

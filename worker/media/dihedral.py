@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from worker.media.axis import SIDE, blurred_samples, cosine_transform
 from worker.media.views import DIHEDRAL
 
 Luma = npt.NDArray[np.float32]
@@ -20,8 +21,6 @@ Luma = npt.NDArray[np.float32]
 CORNERS = ((False, False), (False, True), (True, False), (True, True))
 """(mirrored top to bottom, mirrored left to right): the corner where sampling starts."""
 
-GRID = 64
-COEFFICIENTS = 16
 # Each turn: the corner it starts from, and whether rows and columns change places.
 TURNS = {
     "": (0, False),
@@ -53,6 +52,11 @@ def dihedral_hashes(corners: Sequence[Luma]) -> list[bytes]:
     return [_threshold(found.T if swapped else found) for found, swapped in turned]
 
 
+def warm_up() -> None:
+    """Make the matrix of a picture that was shrunk."""
+    _transform(SIDE)
+
+
 def _threshold(coefficients: npt.NDArray[np.floating]) -> bytes:
     """A bit for each coefficient over the lower median, in the reference's order: the last one leads."""
     flat = coefficients.ravel()
@@ -64,26 +68,3 @@ def _threshold(coefficients: npt.NDArray[np.floating]) -> bytes:
 def _transform(length: int) -> npt.NDArray[np.float32]:
     """The 16 x length matrix of two blurs, sampling at 64 points and cosine transform along one axis."""
     return np.ascontiguousarray(cosine_transform() @ blurred_samples(length), dtype=np.float32)
-
-
-def blurred_samples(length: int) -> npt.NDArray[np.float64]:
-    """The 64 x length matrix of PDQ's two box blurs and its sampling along one axis."""
-    window = -(-length // (2 * GRID))
-    ahead = (window + 2) // 2 - 1
-    behind = window - ahead - 1
-
-    def reach(at: int) -> range:
-        return range(max(0, at - behind), min(length, at + ahead + 1))
-
-    blurred = np.zeros((GRID, length))
-    for row, at in enumerate(((np.arange(GRID) + 0.5) * length / GRID).astype(int)):
-        for middle in reach(at):
-            inner = reach(middle)
-            blurred[row, inner.start : inner.stop] += 1 / (len(reach(at)) * len(inner))
-    return blurred
-
-
-def cosine_transform() -> npt.NDArray[np.float64]:
-    """The 16 x 64 cosine transform of PDQ, frequencies 1 to 16."""
-    frequency = np.arange(1, COEFFICIENTS + 1)[:, np.newaxis]
-    return np.asarray(np.cos(np.pi / 2 / GRID * frequency * (2 * np.arange(GRID) + 1)))

@@ -17,7 +17,8 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from PIL import Image
 
 from worker.domain import ViewHash
-from worker.media.dihedral import CORNERS, GRID, TURNS, blurred_samples, cosine_transform
+from worker.media.axis import GRID, blurred_samples, cosine
+from worker.media.dihedral import CORNERS, TURNS
 from worker.media.pdq import MATCHABLE_QUALITY, distance
 from worker.media.views import DIHEDRAL
 
@@ -76,7 +77,7 @@ def hash_frame(luma: Luma, *, frame_time: float) -> list[ViewHash]:
     The quality of a faint frame is measured with its contrast stretched, as that of a picture is.
     """
     blocks = _blocks(luma.levels)
-    spectrum = _cosine()
+    spectrum = cosine()
     coefficients = (spectrum @ blocks @ spectrum.T).reshape(len(blocks), -1)
     lower_median = coefficients.shape[1] // 2 - 1
     medians = np.partition(coefficients, lower_median, axis=1)[:, lower_median]
@@ -125,11 +126,6 @@ def _windows(length: int) -> tuple[npt.NDArray[np.intp], _Weights]:
     starts = np.minimum(first, length - reach)
     weights = np.stack([row[start : start + reach] for row, start in zip(both, starts, strict=True)])
     return starts, weights.astype(np.float32)
-
-
-@lru_cache(maxsize=1)
-def _cosine() -> _Weights:
-    return cosine_transform().astype(np.float32)
 
 
 def _quality(block: npt.NDArray[np.floating]) -> int:

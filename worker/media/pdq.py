@@ -12,13 +12,13 @@ import pdqhash
 from PIL import Image, ImageCms
 
 from worker.domain import ViewHash
+from worker.media.axis import SIDE
 from worker.media.dihedral import CORNERS, Luma, dihedral_hashes
 from worker.media.views import DIHEDRAL, view_name
 
 Pixels = npt.NDArray[np.uint8]
 """Rows x columns x 3 (RGB), 8 bits."""
 
-REFERENCE_SIDE = 512
 MATCHABLE_QUALITY = 50
 """Below this the banks' reference discards a hash, so darkening a picture would hide it."""
 REPEAT_BITS = 4
@@ -36,13 +36,13 @@ def nearest_512(image: Image.Image, *, from_bottom: bool = False, from_right: bo
     does. Pillow samples at the middle of each target pixel; half a step back gives CImg's choice exactly.
     Counted from the bottom or the right it takes what it would take of the mirrored picture.
     """
-    if max(image.size) <= REFERENCE_SIDE:
+    if max(image.size) <= SIDE:
         return image
-    across, down = image.width / REFERENCE_SIDE, image.height / REFERENCE_SIDE
-    left = (image.width - 1) / REFERENCE_SIDE if from_right else 0
-    top = (image.height - 1) / REFERENCE_SIDE if from_bottom else 0
+    across, down = image.width / SIDE, image.height / SIDE
+    left = (image.width - 1) / SIDE if from_right else 0
+    top = (image.height - 1) / SIDE if from_bottom else 0
     return image.transform(
-        (REFERENCE_SIDE, REFERENCE_SIDE),
+        (SIDE, SIDE),
         Image.Transform.AFFINE,
         (across, 0, left - across / 2, 0, down, top - down / 2),
         Image.Resampling.NEAREST,

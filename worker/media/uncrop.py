@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from worker.domain import Profile, Region
-from worker.media.axis import COEFFICIENTS, Matrix, transform
+from worker.media.axis import COEFFICIENTS, SIDE, Matrix, transform
 from worker.media.edited import Batch, placed
 
 Interval = tuple[float, float]
@@ -31,6 +31,13 @@ def _axis(length: int, profile: Profile, *, mirrored: bool) -> Matrix:
     return np.concatenate(
         [transform(length, start, stop, mirrored=mirrored) for start, stop in _intervals(profile)]
     )
+
+
+def warm_up() -> None:
+    """Make the matrices of a picture that was shrunk."""
+    for profile in _STEPS:
+        for mirrored in (False, True):
+            _axis(SIDE, profile, mirrored=mirrored)
 
 
 def uncropped(luma: Matrix, quality: int, profile: Profile) -> list[Batch]:
