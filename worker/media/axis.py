@@ -66,17 +66,24 @@ def _spectrum() -> Weights:
 
 
 def centred_blur(luma: Matrix) -> Matrix:
-    """The luma under two box blurs of PDQ's width, placed so that nothing shifts."""
+    """The luma under two box blurs of PDQ's width, placed so that nothing shifts.
+
+    The width is a few pixels, so that adding the shifted picture that often costs less than running sums.
+    """
     for axis in (0, 1):
         length = luma.shape[axis]
         window = max(1, round(_WINDOW * length / SIDE))
         for ahead in (window // 2, (window - 1) // 2):
-            before = window - 1 - ahead
             pad = [(0, 0), (0, 0)]
-            pad[axis] = (before + 1, ahead)
-            total = np.cumsum(np.pad(luma, pad, mode="edge"), axis=axis, dtype=np.float64)
-            upper = np.take(total, np.arange(window, window + length), axis=axis)
-            luma = ((upper - np.take(total, np.arange(length), axis=axis)) / window).astype(np.float32)
+            pad[axis] = (window - 1 - ahead, ahead)
+            padded = np.pad(luma, pad, mode="edge")
+            lines = [slice(None), slice(None)]
+            lines[axis] = slice(0, length)
+            luma = padded[tuple(lines)].copy()
+            for shift in range(1, window):
+                lines[axis] = slice(shift, shift + length)
+                luma += padded[tuple(lines)]
+            luma /= window
     return luma
 
 
@@ -111,10 +118,13 @@ def warm_up() -> None:
     sampling(SIDE)
 
 
-def continued(length: int, reach: int) -> Matrix:
-    """The `reach` x `length` matrix to the lines before the first, the outermost on top, by the "soft" rim."""
-    outside = np.arange(reach, 0, -1, dtype=np.float64) - 0.5
-    return _continued(np.eye(reach), outside, length, "soft").astype(np.float32)
+def continued(picture: Matrix, reach: int) -> Matrix:
+    """The `reach` lines before the first of a picture that is longer, the outermost on top, by the "soft" rim."""
+    total = np.cumsum(picture[:reach], axis=0)
+    # A line so far outside is the mean of as many inside, and of half the next.
+    total += picture[1 : reach + 1] * np.float32(0.5)
+    total /= np.arange(1.5, reach + 1, dtype=np.float32)[:, np.newaxis]
+    return total[::-1]
 
 
 def _over(weights: Weights, length: int, start: float, stop: float, rim: str) -> Matrix:

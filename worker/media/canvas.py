@@ -29,11 +29,12 @@ class Canvas:
 
     def __init__(self, blurred: Matrix) -> None:
         self.shape = blurred.shape
-        down, across = (continued(length, round(_REACH * length)) for length in blurred.shape)
-        self._margin = tuple(round(_REACH * length) for length in blurred.shape)
-        wide = np.concatenate([down @ blurred, blurred, (down @ blurred[::-1])[::-1]])
-        left, right = wide @ across.T, (wide[:, ::-1] @ across.T)[:, ::-1]
-        self._luma = np.ascontiguousarray(np.concatenate([left, wide, right], axis=1))
+        down, across = self._margin = tuple(round(_REACH * length) for length in blurred.shape)
+        height, width = blurred.shape
+        self._luma = np.empty((height + 2 * down, width + 2 * across), dtype=np.float32)
+        self._luma[down : down + height, across : across + width] = blurred
+        _continue(self._luma[:, across : across + width], down)
+        _continue(self._luma.T, across)
 
     def tiles(
         self, corners: Numbers, rims: npt.NDArray[np.int64], shades: Numbers | None = None
@@ -57,6 +58,13 @@ class Canvas:
         if shades is not None:
             tiles += tiles.std(axis=(1, 2), keepdims=True) * _shade(points, shades)
         return tiles
+
+
+def _continue(canvas: Matrix, margin: int) -> None:
+    """Fill the margins before the first and after the last of the picture's lines."""
+    picture = canvas[margin : len(canvas) - margin]
+    canvas[:margin] = continued(picture, margin)
+    canvas[len(canvas) - margin :] = continued(picture[::-1], margin)[::-1]
 
 
 def _shade(points: Numbers, shades: Numbers) -> npt.NDArray[np.float32]:
