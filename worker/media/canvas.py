@@ -25,16 +25,11 @@ _OFF_CENTRE = 1.5
 
 
 class Canvas:
-    """The blurred picture, continued on all sides by ever wider averages of its rim."""
+    """The blurred picture, continued on all sides by ever wider averages of its rim, as far as views need it."""
 
     def __init__(self, blurred: Matrix) -> None:
-        self.shape = blurred.shape
-        down, across = self._margin = tuple(round(_REACH * length) for length in blurred.shape)
-        height, width = blurred.shape
-        self._luma = np.empty((height + 2 * down, width + 2 * across), dtype=np.float32)
-        self._luma[down : down + height, across : across + width] = blurred
-        _continue(self._luma[:, across : across + width], down)
-        _continue(self._luma.T, across)
+        self._blurred = self._luma = blurred
+        self._margins = [0, 0]
 
     def tiles(
         self, corners: Numbers, rims: npt.NDArray[np.int64], shades: Numbers | None = None
@@ -45,19 +40,36 @@ class Canvas:
         all of it, and from one end of the side to the other; in standard deviations of the tile.
         """
         points = _points(corners)
-        flat = np.zeros((len(corners), GRID, GRID), dtype=np.int64)
-        for axis in (0, 1):
-            length, margin = self.shape[axis], self._margin[axis]
+        lines = []
+        for axis, length in enumerate(self._blurred.shape):
             place = points[:, axis]
             kind = rims[:, axis, np.newaxis, np.newaxis]
             place = np.where(kind == EDGE, np.clip(place, 0, 1), place)
             place = np.where(kind == MIRROR, 1 - np.abs(1 - np.abs(place)), place)
-            index = np.clip(np.floor(place * length).astype(np.int64), -margin, length + margin - 1) + margin
-            flat = flat * (length + 2 * margin) + index if axis else index
-        tiles = self._luma.ravel()[flat]
+            furthest = round(_REACH * length)
+            lines.append(np.clip(np.floor(place * length).astype(np.int64), -furthest, length + furthest - 1))
+        self._reach(lines)
+        down, across = (line + margin for line, margin in zip(lines, self._margins, strict=True))
+        tiles = self._luma.ravel()[down * self._luma.shape[1] + across]
         if shades is not None:
             tiles += tiles.std(axis=(1, 2), keepdims=True) * _shade(points, shades)
-        return tiles
+        return np.asarray(tiles)
+
+    def _reach(self, lines: list[npt.NDArray[np.int64]]) -> None:
+        """Continue the picture as far as these lines lie outside it."""
+        wanted = [
+            max(margin, -int(line.min(initial=0)), int(line.max(initial=0)) - length + 1)
+            for margin, line, length in zip(self._margins, lines, self._blurred.shape, strict=True)
+        ]
+        if wanted == self._margins:
+            return
+        self._margins = wanted
+        down, across = wanted
+        height, width = self._blurred.shape
+        self._luma = np.empty((height + 2 * down, width + 2 * across), dtype=np.float32)
+        self._luma[down : down + height, across : across + width] = self._blurred
+        _continue(self._luma[:, across : across + width], down)
+        _continue(self._luma.T, across)
 
 
 def _continue(canvas: Matrix, margin: int) -> None:

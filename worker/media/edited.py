@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from worker.domain import Cover, Placement, Region, ViewHash
 from worker.media.axis import COEFFICIENTS, GRID, Matrix
@@ -65,7 +66,7 @@ def is_page(luma: npt.NDArray[np.floating]) -> bool:
     Their hashes tell where a few lines stand, so guesses at what was cropped or covered make any two of them alike:
     two slides that differ in 78 bits came within 30. A body before a black or white wall has many colours.
     """
-    levels = np.bincount(np.clip(luma, 0, 255).astype(np.int64).ravel(), minlength=256)
+    levels = np.array(Image.fromarray(np.clip(luma, 0, 255).astype(np.uint8)).histogram())
     share = 0.0
     for _ in range(2):
         near = np.convolve(levels, np.ones(2 * _PAGE_LEVELS + 1), "same")

@@ -51,20 +51,23 @@ def nearest_512(image: Image.Image, *, from_bottom: bool = False, from_right: bo
 
 def hash_image(image: Image.Image, *, frame_time: float | None = None) -> list[ViewHash]:
     """Hash one decoded picture: eight views, or twenty-four where it is not opaque."""
-    corners = [colours(nearest_512(image, from_bottom=down, from_right=across)) for down, across in CORNERS]
-    opaque = [pixels for pixels, _ in corners]
-    hashes = _hash_corners(opaque, frame_time=frame_time)
+    shrunk = [nearest_512(image, from_bottom=down, from_right=across) for down, across in CORNERS]
+    if _is_opaque(image):
+        return _hash_corners(colours(shrunk[0])[0], [_luma(each) for each in shrunk], frame_time=frame_time)
+    corners = [colours(each) for each in shrunk]
+    hashes = _hash_shown([pixels for pixels, _ in corners], frame_time=frame_time)
     if all(alpha is None for _, alpha in corners):
         return hashes
     for background, level in _BACKGROUND_LEVELS.items():
         shown = [pixels if alpha is None else _over(pixels, alpha, level) for pixels, alpha in corners]
-        hashes += _hash_corners(shown, background=background, frame_time=frame_time)
+        hashes += _hash_shown(shown, background=background, frame_time=frame_time)
     return hashes
 
 
 def picture_luma(image: Image.Image) -> Luma:
     """The luma that a picture is hashed from, at most 512 x 512."""
-    return _luma(colours(nearest_512(image))[0])
+    shrunk = nearest_512(image)
+    return _luma(shrunk if _is_opaque(image) else Image.fromarray(colours(shrunk)[0]))
 
 
 def vpdq_frame(pixels: Pixels, *, frame_time: float) -> ViewHash:
@@ -83,20 +86,30 @@ def is_repeat(views: Sequence[ViewHash], last: Sequence[ViewHash]) -> bool:
     return distance(views[0].hash, last[0].hash) <= REPEAT_BITS
 
 
-def _hash_corners(
+def _is_opaque(image: Image.Image) -> bool:
+    """Whether it is of one of the two usual kinds, whose luma needs no way over its colours."""
+    return image.mode in {"L", "RGB"} and not image.has_transparency_data
+
+
+def _hash_shown(
     corners: Sequence[Pixels], *, background: str = "", frame_time: float | None
 ) -> list[ViewHash]:
-    """Hash all turns and mirrors of a picture at its final size, as sampled from each corner.
+    lumas = [_luma(Image.fromarray(pixels)) for pixels in corners]
+    return _hash_corners(corners[0], lumas, background=background, frame_time=frame_time)
+
+
+def _hash_corners(
+    pixels: Pixels, lumas: Sequence[Luma], *, background: str = "", frame_time: float | None
+) -> list[ViewHash]:
+    """Hash all turns and mirrors of a picture at its final size, and its luma as sampled from each corner.
 
     PDQ's quality falls with contrast and its hash does not, so the quality of a faint picture is measured with
     its contrast stretched: else darkening would put it below every threshold.
     """
-    identity, quality = _reference_hash(corners[0])
+    identity, quality = _reference_hash(pixels)
     if quality < MATCHABLE_QUALITY:
-        quality = max(quality, _stretched_quality(corners[0]))
-    # A picture that was not shrunk is one array four times over.
-    lumas = {id(pixels): _luma(pixels) for pixels in corners}
-    turned = dihedral_hashes([lumas[id(pixels)] for pixels in corners])
+        quality = max(quality, _stretched_quality(lumas[0]))
+    turned = dihedral_hashes(lumas)
     return [
         ViewHash(found, quality, view_name(background, turn), frame_time)
         for turn, found in zip(DIHEDRAL, [identity, *turned[1:]], strict=True)
@@ -108,13 +121,12 @@ def _reference_hash(pixels: Pixels) -> tuple[bytes, int]:
     return np.packbits(np.asarray(vector, dtype=np.uint8)).tobytes(), int(quality)
 
 
-def _luma(pixels: Pixels) -> Luma:
-    return np.asarray(Image.fromarray(pixels).convert("L"), dtype=np.float32)
+def _luma(image: Image.Image) -> Luma:
+    return np.asarray(_converted(image, "L"), dtype=np.float32)
 
 
-def _stretched_quality(pixels: Pixels) -> int:
+def _stretched_quality(luma: Luma) -> int:
     """Quality with nearly all luminance spread over the whole scale; 0 for one colour, where only noise would grow."""
-    luma = _luma(pixels)
     low, high = np.percentile(luma, [_STRETCH_SHARE, 100 - _STRETCH_SHARE])
     if high - low < _STRETCH_LEVELS:
         return 0

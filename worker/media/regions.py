@@ -104,10 +104,13 @@ def _flat_ends(lines: Matrix) -> tuple[int, int]:
 
 def _flat_end(lines: Matrix) -> int:
     """Looked at in growing blocks: mostly the first line is not flat."""
-    colour = np.median(lines[0])
+    # The median; NumPy's own takes seven times as long for one line.
+    middle = [(lines.shape[1] - 1) // 2, lines.shape[1] // 2]
+    colour = np.partition(lines[0], middle)[middle].mean()
     at, block = 0, 1
     while at < len(lines):
-        flat = (np.abs(lines[at : at + block] - colour) <= _FLAT).mean(axis=1) >= _FLAT_SHARE
+        same = np.count_nonzero(np.abs(lines[at : at + block] - colour) <= _FLAT, axis=1)
+        flat = same >= _FLAT_SHARE * lines.shape[1]
         if not flat.all():
             return at + int(np.argmin(flat))
         at, block = at + block, 2 * block
