@@ -6,7 +6,7 @@ ever unpickled or evaluated.
 
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from worker.domain import HashedMedia, Kind, Placement, ViewHash
 from worker.media.limits import UNSUPPORTED_REASONS, Limits, Reason
@@ -28,6 +28,7 @@ _CORNER_UNIT = 1 / 4096
 _NO_CORNERS = (0,) * 8
 _NO_COVER = (0,) * 4
 _NO_OUTSIDE = (0,) * 10
+_NO_PLACEMENT = _NO_CORNERS + _NO_COVER + _NO_OUTSIDE
 _RIMS = 3
 _COVER_SIDE = 64
 _FAR = 32_767
@@ -105,9 +106,8 @@ def parse(untrusted_record: bytes, format_: Format, limits: Limits) -> HashedMed
         raise RecordError("count")
     if untrusted_count > _most_hashes(format_, limits) or untrusted_vpdq_count > limits.video_bank_frames:
         raise RecordError("count")
-    hashes = tuple(
-        _parse_hash(untrusted_record, _HEADER.size + at * _HASH.size) for at in range(untrusted_counts)
-    )
+    untrusted_hashes = _HASH.iter_unpack(memoryview(untrusted_record)[_HEADER.size :])
+    hashes = tuple([_parse_hash(*untrusted_fields) for untrusted_fields in untrusted_hashes])
     media = HashedMedia(
         kind=_KINDS[untrusted_kind],
         reason=_REASONS[untrusted_reason],
@@ -135,35 +135,36 @@ def _check_meaning(media: HashedMedia, format_: Format) -> None:
         raise RecordError("refusal")
 
 
-def _parse_hash(untrusted_record: bytes, offset: int) -> ViewHash:
-    untrusted_hash, untrusted_view, untrusted_quality, untrusted_time, *untrusted_place = _HASH.unpack_from(
-        untrusted_record, offset
-    )
+def _parse_hash(
+    untrusted_hash: bytes,
+    untrusted_view: int,
+    untrusted_quality: int,
+    untrusted_time: float,
+    *untrusted_place: int,
+) -> ViewHash:
     if untrusted_view >= len(NAMES) or untrusted_quality > 100:
         raise RecordError("view or quality")
     if untrusted_time != _STILL and not _is_time(untrusted_time):
         raise RecordError("frame time")
     return ViewHash(
-        hash=untrusted_hash,
-        quality=untrusted_quality,
-        view=NAMES[untrusted_view],
-        frame_time=None if untrusted_time == _STILL else untrusted_time,
-        placement=parse_placement(untrusted_place),
+        untrusted_hash,
+        untrusted_quality,
+        NAMES[untrusted_view],
+        None if untrusted_time == _STILL else untrusted_time,
+        parse_placement(untrusted_place),
     )
 
 
-def pack_placement(placement: Placement | None) -> Iterator[int]:
+def pack_placement(placement: Placement | None) -> Sequence[int]:
     """Eight corners of 16 bits, a cover of four bytes, two rims counted from one and eight shades; zeros for none."""
     if placement is None:
-        yield from (*_NO_CORNERS, *_NO_COVER, *_NO_OUTSIDE)
-        return
-    yield from (max(-_FAR, min(_FAR, round(side / _CORNER_UNIT))) for side in placement.corners)
-    yield from placement.cover or _NO_COVER
-    if placement.outside:
-        yield from (rim + 1 for rim in placement.outside[:2])
-        yield from placement.outside[2:]
-    else:
-        yield from _NO_OUTSIDE
+        return _NO_PLACEMENT
+    corners = [round(side / _CORNER_UNIT) for side in placement.corners]
+    if min(corners) < -_FAR or max(corners) > _FAR:
+        corners = [max(-_FAR, min(_FAR, side)) for side in corners]
+    outside = placement.outside
+    beyond = (outside[0] + 1, outside[1] + 1, *outside[2:]) if outside else _NO_OUTSIDE
+    return (*corners, *(placement.cover or _NO_COVER), *beyond)
 
 
 def parse_placement(untrusted_place: Sequence[int]) -> Placement | None:
@@ -171,17 +172,18 @@ def parse_placement(untrusted_place: Sequence[int]) -> Placement | None:
 
     Raises `RecordError` for a cover that is not inside the view or a rim that is none.
     """
-    if not any(untrusted_place[:8]):
+    untrusted_corners = untrusted_place[:8]
+    if not any(untrusted_corners):
         return None
-    corners = tuple([side * _CORNER_UNIT for side in untrusted_place[:8]])
-    untrusted_cover, untrusted_rims = tuple(untrusted_place[8:12]), tuple(untrusted_place[12:14])
+    corners = tuple([side * _CORNER_UNIT for side in untrusted_corners])
+    untrusted_cover, untrusted_rims = untrusted_place[8:12], untrusted_place[12:14]
     cover = None
-    if untrusted_cover != _NO_COVER:
+    if any(untrusted_cover):
         top, left, bottom, right = untrusted_cover
         if not (top < bottom <= _COVER_SIDE and left < right <= _COVER_SIDE):
             raise RecordError("cover")
         cover = (top, left, bottom, right)
-    if untrusted_rims == (0, 0):
+    if not any(untrusted_rims):
         return Placement(corners, cover)
     if not all(1 <= rim <= _RIMS for rim in untrusted_rims):
         raise RecordError("rim")
