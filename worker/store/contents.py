@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, make_transient_to_detached
 
 from bank_sync.bank import BankEntry
 from bank_sync.signals import PDQ, VPDQ
+from config.database import Base
 from worker.domain import Effect, HashedMedia, Kind, Match, Memory, Verdict, ViewHash
 from worker.store.models import Content, DecisionRow, MatchRow, Review, Upload
+
+_MADE = Base.metadata.tables[Content.__tablename__]
+_MAKE = insert(_MADE).on_conflict_do_nothing().returning(_MADE.c.id)
 
 
 def lock_content(
@@ -32,19 +37,23 @@ def lock_content(
     # Retention may delete the content between the two statements: then it is made anew.
     while found is None:
         # No other sees the new row before the commit, and who would make it too waits for that.
-        made = session.scalar(
-            insert(Content)
-            .values(sha256=sha256, md5=md5, size=size, kind=kind)
-            .on_conflict_do_nothing()
-            .returning(Content)
-        )
+        row = {"sha256": sha256, "md5": md5, "size": size, "kind": kind}
+        made = session.connection().scalar(_MAKE, row)
         if made is not None:
-            return made, True
+            return _as_made(session, made, row), True
         found = session.scalar(select(Content).where(Content.sha256 == sha256).with_for_update())
     if kind is not Kind.UNSCANNABLE:
         # A scan that failed takes nothing away from what an earlier one found.
         found.kind = kind
     return found, False
+
+
+def _as_made(session: Session, content_id: int, row: dict[str, Any]) -> Content:
+    """The object of a row that was just inserted, which the database need not be asked for."""
+    content = Content(id=content_id, fingerprint=None, ledger_day=None, **row)
+    make_transient_to_detached(content)
+    session.add(content)
+    return content
 
 
 def lock_content_of(session: Session, upload_id: int) -> Content | None:

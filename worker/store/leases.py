@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from config.settings import QueueSettings
@@ -21,6 +21,23 @@ from worker.store.transitions import transition
 
 OUT_OF_ATTEMPTS = "out_of_attempts"
 LEASE_EXPIRED = "lease_expired"
+
+
+_UNLOCKED = (
+    select(Upload, func.clock_timestamp())
+    .where(Upload.id == bindparam("upload"))
+    .with_for_update(skip_locked=True)
+)
+_LEASED = (
+    select(Upload)
+    .where(
+        Upload.id == bindparam("upload"),
+        Upload.lease == bindparam("token"),
+        Upload.state == State.SCANNING,
+    )
+    .with_for_update()
+)
+"""Made once: to put a statement together takes longer than to ask it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +60,7 @@ def claim(session: Session, upload_id: int, settings: QueueSettings, *, actor: s
     None: the row is not due, somebody else has it, or it is final. A row out of attempts is left `pending` with
     reason `out_of_attempts` for `exhausted` to end.
     """
-    found = session.execute(
-        select(Upload, func.clock_timestamp()).where(Upload.id == upload_id).with_for_update(skip_locked=True)
-    ).one_or_none()
+    found = session.execute(_UNLOCKED, {"upload": upload_id}).one_or_none()
     if found is None:
         return None
     upload, now = found
@@ -74,11 +89,7 @@ def _due(upload: Upload, now: datetime) -> bool:
 
 def locked(session: Session, lease: Lease) -> Upload | None:
     """The leased row, locked until the transaction ends; None when the lease was lost to somebody else."""
-    return session.scalar(
-        select(Upload)
-        .where(Upload.id == lease.upload_id, Upload.lease == lease.token, Upload.state == State.SCANNING)
-        .with_for_update()
-    )
+    return session.scalar(_LEASED, {"upload": lease.upload_id, "token": lease.token})
 
 
 def exhausted(session: Session, upload_id: int, settings: QueueSettings) -> Upload | None:
