@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import boto3
@@ -26,6 +27,8 @@ def make_client(settings: StorageSettings) -> S3Client:
         aws_secret_access_key=settings.secret_key.get_secret_value() if settings.secret_key else None,
         config=Config(
             signature_version="s3v4",
+            # Short, and what the access log of the store tells its readers.
+            user_agent=f"hashwarden/{version('hashwarden')}",
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
             retries={"mode": "standard", "total_max_attempts": 3},
