@@ -23,8 +23,10 @@ _QUIET = (
     "s3transfer",
     "alembic",
     "faiss",
+    "celery.app.trace",
+    "celery.worker.strategy",
 )
-"""Libraries whose info and debug lines name addresses, object keys or whole answers."""
+"""Libraries whose info and debug lines name addresses, object keys or whole answers, or tell of every single task."""
 
 
 def configure_logs(settings: LogSettings) -> None:
