@@ -18,6 +18,10 @@ RIMS = 3
 
 _REACH = 0.35
 """Of the picture's side: how far outside it its rim is continued."""
+_MORE = 24
+"""Lines."""
+_AT_A_TIME = 16
+"""Views whose points are found together: those of more do not stay in the nearer caches."""
 _FULL_SHADE = 0.1
 """Of the picture's side: how far outside it a shade is fully there."""
 _OFF_CENTRE = 1.5
@@ -39,28 +43,42 @@ class Canvas:
         `shades`, n x 4 x 2, make what lies outside the picture lighter or darker, by side (top, bottom, left, right):
         all of it, and from one end of the side to the other; in standard deviations of the tile.
         """
-        points = _points(corners)
+        tiles = np.empty((len(corners), GRID, GRID), dtype=np.float32)
+        for at in range(0, len(corners), _AT_A_TIME):
+            part = slice(at, at + _AT_A_TIME)
+            points = _points(corners[part])
+            tiles[part] = self._sampled(points, rims[part])
+            if shades is not None and shades[part].any():
+                spread = tiles[part].std(axis=(1, 2), keepdims=True)
+                tiles[part] += spread * _shade(points, shades[part])
+        return tiles
+
+    def _sampled(self, points: Numbers, rims: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         lines = []
         for axis, length in enumerate(self._blurred.shape):
-            place = points[:, axis]
-            kind = rims[:, axis, np.newaxis, np.newaxis]
-            place = np.where(kind == EDGE, np.clip(place, 0, 1), place)
-            place = np.where(kind == MIRROR, 1 - np.abs(1 - np.abs(place)), place)
-            furthest = round(_REACH * length)
-            lines.append(np.clip(np.floor(place * length).astype(np.int64), -furthest, length + furthest - 1))
+            place = points[:, axis].copy()
+            edge, mirror = rims[:, axis] == EDGE, rims[:, axis] == MIRROR
+            place[edge] = np.clip(place[edge], 0, 1)
+            place[mirror] = 1 - np.abs(1 - np.abs(place[mirror]))
+            furthest = _furthest(length)
+            place *= length
+            np.floor(place, out=place)
+            lines.append(np.clip(place, -furthest, length + furthest - 1, out=place).astype(np.int64))
         self._reach(lines)
-        down, across = (line + margin for line, margin in zip(lines, self._margins, strict=True))
-        tiles = self._luma.ravel()[down * self._luma.shape[1] + across]
-        if shades is not None:
-            tiles += tiles.std(axis=(1, 2), keepdims=True) * _shade(points, shades)
-        return np.asarray(tiles)
+        down, across = lines
+        down += self._margins[0]
+        down *= self._luma.shape[1]
+        down += across
+        down += self._margins[1]
+        return np.asarray(self._luma.ravel()[down])
 
     def _reach(self, lines: list[npt.NDArray[np.int64]]) -> None:
         """Continue the picture as far as these lines lie outside it."""
-        wanted = [
-            max(margin, -int(line.min(initial=0)), int(line.max(initial=0)) - length + 1)
-            for margin, line, length in zip(self._margins, lines, self._blurred.shape, strict=True)
-        ]
+        wanted = []
+        for margin, line, length in zip(self._margins, lines, self._blurred.shape, strict=True):
+            outside = max(-int(line.min(initial=0)), int(line.max(initial=0)) - length + 1)
+            # More than is needed now: the next views will lie further out.
+            wanted.append(margin if outside <= margin else min(_furthest(length), outside + _MORE))
         if wanted == self._margins:
             return
         self._margins = wanted
@@ -70,6 +88,10 @@ class Canvas:
         self._luma[down : down + height, across : across + width] = self._blurred
         _continue(self._luma[:, across : across + width], down)
         _continue(self._luma.T, across)
+
+
+def _furthest(length: int) -> int:
+    return round(_REACH * length)
 
 
 def _continue(canvas: Matrix, margin: int) -> None:
@@ -85,16 +107,16 @@ def _shade(points: Numbers, shades: Numbers) -> npt.NDArray[np.float32]:
     for axis in (0, 1):
         along = 2 * points[:, 1 - axis] - 1
         for side, outside in enumerate((-points[:, axis], points[:, axis] - 1)):
-            even, slope = shades[:, 2 * axis + side].T[..., np.newaxis, np.newaxis]
-            found += np.clip(outside / _FULL_SHADE, 0, 1) * (even + slope * along)
+            # Most views are not shaded at a side, or do not reach beyond it.
+            shaded = shades[:, 2 * axis + side].any(axis=1) & (outside.max(axis=(1, 2)) > 0)
+            even, slope = shades[shaded, 2 * axis + side].T[..., np.newaxis, np.newaxis]
+            found[shaded] += np.clip(outside[shaded] / _FULL_SHADE, 0, 1) * (even + slope * along[shaded])
     return found
 
 
 @lru_cache(maxsize=1)
-def _grid() -> tuple[Numbers, Numbers]:
-    centres = ((np.arange(GRID) + 0.5) * (SIDE / GRID) + _OFF_CENTRE) / SIDE
-    down, across = np.meshgrid(centres, centres, indexing="ij")
-    return down, across
+def _grid() -> Numbers:
+    return ((np.arange(GRID) + 0.5) * (SIDE / GRID) + _OFF_CENTRE) / SIDE
 
 
 def _points(corners: Numbers) -> Numbers:
@@ -102,7 +124,8 @@ def _points(corners: Numbers) -> Numbers:
 
     Corners go clockwise from the original's top left (Heckbert, "Fundamentals of Texture Mapping", 1989, 2.2.3).
     """
-    down, across = _grid()
+    grid = _grid()
+    down, across = grid[:, np.newaxis], grid
     first, second, third, fourth = (corners[:, at] for at in range(4))
     one, two, rest = second - third, fourth - third, first - second + third - fourth
     scale = one[:, 1] * two[:, 0] - two[:, 1] * one[:, 0]
@@ -111,10 +134,13 @@ def _points(corners: Numbers) -> Numbers:
     h = (one[:, 1] * rest[:, 0] - rest[:, 1] * one[:, 0]) / scale
     along = second - first + g[:, np.newaxis] * second
     below = fourth - first + h[:, np.newaxis] * fourth
-    depth = g[:, np.newaxis, np.newaxis] * across + h[:, np.newaxis, np.newaxis] * down + 1
-    depth = np.maximum(depth, 0.1)[:, np.newaxis]
+    depth = g[:, np.newaxis, np.newaxis] * across + (h[:, np.newaxis, np.newaxis] * down + 1)
+    np.maximum(depth, 0.1, out=depth)
     wide = [part[:, :, np.newaxis, np.newaxis] for part in (along, below, first)]
-    return np.asarray((wide[0] * across + wide[1] * down + wide[2]) / depth)
+    # A row and a column are added: only their sum is of the full size.
+    points = wide[0] * across + (wide[1] * down + wide[2])
+    points /= depth[:, np.newaxis]
+    return np.asarray(points)
 
 
 def coefficients(tiles: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

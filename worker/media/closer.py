@@ -15,8 +15,6 @@ from worker.media.views import turn_of, view_name
 
 _VIEWS = (420, 670, 670, 670, 670)
 """Views around one seed, in each look: the first is for all that came near, the others for what came nearer."""
-_AT_A_TIME = 250
-"""Views whose points are found together, to bound the memory."""
 _SHADES = (0.0, 0.7, 0.35, 0.25, 0.2)
 """Standard deviation of what the shades of what lies outside change by in each look, in those of the picture."""
 _SHADE_UNIT = 32
@@ -48,8 +46,7 @@ def look_closer(canvas: Canvas, closer: CloserLook, quality: int) -> list[Batch]
         corners = _moved(np.asarray(seed.corners, dtype=np.float64).reshape(4, 2), _STEPS[look], count, draw)
         outside = _outsides(seed.outside, look, count, draw)
         rims, shades = outside[:, :2], outside[:, 2:].reshape(count, 4, 2) / _SHADE_UNIT
-        parts = [slice(at, at + _AT_A_TIME) for at in range(0, count, _AT_A_TIME)]
-        tiles = np.concatenate([canvas.tiles(corners[part], rims[part], shades[part]) for part in parts])
+        tiles = canvas.tiles(corners, rims, shades)
         if is_page(tiles[0]):
             continue
         # A part without structure looks like many others.
