@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import numpy as np
-import pillow_heif
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -34,7 +33,6 @@ def zygote() -> Iterator[ZygoteSandbox]:
 
 
 def _small() -> list[bytes]:
-    pillow_heif.register_heif_opener()
     shown = pictures.picture(7, (96, 72))
     bodies = [
         pictures.saved(shown, name) for name in ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "HEIF", "TIFF", "BMP")

@@ -8,9 +8,13 @@ import zlib
 from collections.abc import Iterable
 
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageOps
 
 Picture = Image.Image
+
+# Else only what ran before in the same process lets Pillow write HEIF.
+pillow_heif.register_heif_opener()
 
 
 def picture(seed: int = 7, size: tuple[int, int] = (640, 480)) -> Picture:
