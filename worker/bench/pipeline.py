@@ -44,7 +44,7 @@ _HELD_EVERY = 4
 """At half load every so many uploads match."""
 _BATCH = 10
 """Events that `ingest` takes at once from SQS."""
-_ROUNDS = 3
+_ROUNDS = 7
 _POLL = 0.004
 _DEADLINE = 600.0
 
