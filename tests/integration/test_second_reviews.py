@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -411,6 +412,31 @@ def test_an_overturn_restores_tells_the_bank_and_opens_the_entrys_other_removals
     assert case.rig.row(copy).purge_at is not None
     with case.rig.sessions() as session:
         assert session.scalars(select(Appeal.state)).all() == ["open"]
+
+
+def test_an_overturn_waits_for_other_decisions_before_it_holds_what_they_wait_for(case: Case) -> None:
+    case.decide("maria", Verdict.CONFIRMED)
+    copy, _ = case.rig.scan(case.bucket, "copy.jpg", case.rig.jpeg(case.rig.picture(1), quality=30))
+    with case.rig.sessions() as session:
+        other = session.scalars(select(Review.id).where(Review.id != case.review)).one()
+    case.decide("maria", Verdict.CONFIRMED, other)
+    case.first = copy
+    case.appeal()
+    first, second = case.row().content_id, case.row(other).content_id
+    locked = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        with case.rig.sessions.begin() as decision, case.rig.sessions() as watch:
+            decision.execute(select(Content.id).where(Content.id == first).with_for_update())
+            overturn = pool.submit(case.decide, "jo", Verdict.HASH_WRONG, other)
+            while not watch.scalar(locked):
+                assert not overturn.done()
+                watch.rollback()
+            # It would have held this one, its own, and both would wait for ever.
+            decision.execute(select(Content.id).where(Content.id == second).with_for_update(nowait=True))
+        overturn.result(30)
+    assert case.row(case.review).cause == "reopened"
 
 
 def test_what_was_not_removed_by_a_decision_is_not_appealed(case: Case) -> None:

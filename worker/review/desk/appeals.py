@@ -6,7 +6,7 @@ other. While it is open nothing of the content is deleted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -176,23 +176,28 @@ def conclude(session: Session, review: Review, decision: DecisionRow, verdict: V
         effect.review = {**effect.review, "reopened": reopened}
 
 
+def others_of_entries(session: Session, content_ids: Sequence[int]) -> Sequence[int]:
+    """The other contents that matched an entry which one of these matched."""
+    entries = select(MatchRow.entry_id).where(
+        MatchRow.content_id.in_(content_ids), MatchRow.effect != Effect.SHADOW
+    )
+    return session.scalars(
+        select(MatchRow.content_id)
+        .where(
+            MatchRow.entry_id.in_(entries),
+            MatchRow.content_id.not_in(content_ids),
+            MatchRow.effect != Effect.SHADOW,
+        )
+        .distinct()
+    ).all()
+
+
 def _reopen_others(session: Session, review: Review) -> dict[str, str]:
     """Opens the reviews of other contents that were removed for an entry of this one; by their ids, since when.
 
     What another overturn has opened already is in doubt by this one too.
     """
-    entries = select(MatchRow.entry_id).where(
-        MatchRow.content_id == review.content_id, MatchRow.effect != Effect.SHADOW
-    )
-    others = session.scalars(
-        select(MatchRow.content_id)
-        .where(
-            MatchRow.entry_id.in_(entries),
-            MatchRow.content_id != review.content_id,
-            MatchRow.effect != Effect.SHADOW,
-        )
-        .distinct()
-    ).all()
+    others = others_of_entries(session, [review.content_id])
     session.execute(select(Content.id).where(Content.id.in_(others)).order_by(Content.id).with_for_update())
     removed = session.scalars(
         select(Review)
