@@ -10,7 +10,8 @@ import numpy.typing as npt
 from worker.domain import CloserLook, Cover, Outside, Placement
 from worker.media.axis import GRID
 from worker.media.canvas import RIMS, Canvas, Numbers, coefficients
-from worker.media.edited import Batch, fill, is_page, tile_quality
+from worker.media.edited import Batch, fill, tile_quality
+from worker.media.page import is_page
 from worker.media.views import turn_of, view_name
 
 _VIEWS = (420, 670, 670, 670, 670)

@@ -7,8 +7,8 @@ from worker.domain import CloserLook, Profile, ViewHash
 from worker.media.axis import centred_blur
 from worker.media.canvas import Canvas
 from worker.media.closer import look_closer
-from worker.media.edited import is_page
 from worker.media.fills import filled
+from worker.media.page import is_page
 from worker.media.parts import parts
 from worker.media.pdq import picture_luma
 from worker.media.prints import prints

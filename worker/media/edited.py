@@ -9,7 +9,6 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from worker.domain import Cover, Placement, Region, ViewHash
 from worker.media.axis import COEFFICIENTS, GRID, Matrix
@@ -20,8 +19,6 @@ Coefficients = npt.NDArray[np.floating]
 
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 _CLOCKWISE = ((0, 0), (0, 1), (1, 1), (1, 0))
-_PAGE_SHARE = 0.88
-_PAGE_LEVELS = 3
 _MEDIAN = COEFFICIENTS * COEFFICIENTS // 2 - 1
 
 
@@ -58,22 +55,6 @@ def threshold(coefficients: Coefficients) -> npt.NDArray[np.uint8]:
     flat = coefficients.reshape(len(coefficients), -1)
     median = np.partition(flat, _MEDIAN, axis=1)[:, _MEDIAN, np.newaxis]
     return np.packbits((flat > median)[:, ::-1], axis=1)
-
-
-def is_page(luma: npt.NDArray[np.floating]) -> bool:
-    """Whether nearly all of a picture with luma 0..255 is of two colours, paper and ink, as pages and slides are.
-
-    Their hashes tell where a few lines stand, so guesses at what was cropped or covered make any two of them alike:
-    two slides that differ in 78 bits came within 30. A body before a black or white wall has many colours.
-    """
-    levels = np.array(Image.fromarray(np.clip(luma, 0, 255).astype(np.uint8)).histogram())
-    share = 0.0
-    for _ in range(2):
-        near = np.convolve(levels, np.ones(2 * _PAGE_LEVELS + 1), "same")
-        colour = int(near.argmax())
-        share += float(near[colour])
-        levels[max(0, colour - _PAGE_LEVELS) : colour + _PAGE_LEVELS + 1] = 0
-    return share > _PAGE_SHARE * luma.size
 
 
 def tile_quality(tile: npt.NDArray[np.floating]) -> int:

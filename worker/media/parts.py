@@ -5,7 +5,8 @@ import numpy as np
 from worker.domain import Profile, Region
 from worker.media.axis import COEFFICIENTS, GRID, Matrix, transform
 from worker.media.dihedral import CORNERS, TURNS
-from worker.media.edited import Batch, is_page, placed, tile_quality
+from worker.media.edited import Batch, placed, tile_quality
+from worker.media.page import is_page
 from worker.media.regions import Rectangle, rectangles
 from worker.media.views import DIHEDRAL, view_name
 

@@ -9,7 +9,8 @@ import numpy as np
 from worker.domain import Placement, Profile
 from worker.media.axis import Matrix
 from worker.media.canvas import Canvas, Numbers, coefficients
-from worker.media.edited import Batch, is_page, tile_quality
+from worker.media.edited import Batch, tile_quality
+from worker.media.page import is_page
 from worker.media.regions import Rectangle, rectangles
 from worker.media.views import view_name
 

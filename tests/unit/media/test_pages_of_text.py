@@ -9,7 +9,7 @@ from worker.domain import Profile
 from worker.media import pdq
 from worker.media.axis import Matrix
 from worker.media.copies import hash_copies
-from worker.media.edited import is_page
+from worker.media.page import is_page
 
 PAGES = text_pages(24)
 
