@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+_AGENT = f"hashwarden/{version('hashwarden')}"
+
+
 def make_client(settings: StorageSettings) -> S3Client:
     """A boto3 client by the settings: SigV4, at most three tries of a call, path-style on an own endpoint.
 
@@ -28,7 +31,7 @@ def make_client(settings: StorageSettings) -> S3Client:
         config=Config(
             signature_version="s3v4",
             # Short, and what the access log of the store tells its readers.
-            user_agent=f"hashwarden/{version('hashwarden')}",
+            user_agent=_AGENT,
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
             retries={"mode": "standard", "total_max_attempts": 3},

@@ -19,7 +19,7 @@ RIMS = 3
 _REACH = 0.35
 """Of the picture's side: how far outside it its rim is continued."""
 _MORE = 24
-"""Lines."""
+"""Lines by which the canvas grows beyond those that are needed now."""
 _AT_A_TIME = 16
 """Views whose points are found together: those of more do not stay in the nearer caches."""
 _FULL_SHADE = 0.1
@@ -61,9 +61,9 @@ class Canvas:
             place[edge] = np.clip(place[edge], 0, 1)
             place[mirror] = 1 - np.abs(1 - np.abs(place[mirror]))
             furthest = _furthest(length)
-            place *= length
-            np.floor(place, out=place)
-            lines.append(np.clip(place, -furthest, length + furthest - 1, out=place).astype(np.int64))
+            # Whole numbers first: a seed without a width has no place, which no bound would catch.
+            line = np.floor(place * length).astype(np.int64)
+            lines.append(np.clip(line, -furthest, length + furthest - 1, out=line))
         self._reach(lines)
         down, across = lines
         down += self._margins[0]

@@ -37,7 +37,7 @@ TURNS = {
 def dihedral_hashes(corners: Sequence[Luma]) -> list[bytes]:
     """Hashes of 32 bytes in the order of `DIHEDRAL`, from the picture as sampled from each of `CORNERS`.
 
-    The four are the same array where the picture was not shrunk. The identity equals the reference's hash but
+    The four are alike where the picture was not shrunk. The identity equals the reference's hash but
     for coefficients that rounding puts on the other side of the median.
     """
     coefficients = []

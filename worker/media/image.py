@@ -154,7 +154,7 @@ def load_picture(media: mmap | bytes, format_: Format, limits: Limits, side: int
         image = _open(content, format_, limits, progressive=progressive)
         size = image.size
         image.draft(mode, (side, side))
-        image.load()
+        pdq.load(image)
     except DECODER_FAULTS as fault:
         if isinstance(fault, UnidentifiedImageError):
             raise
@@ -222,7 +222,7 @@ def _load_damaged(
         image = _open(content, format_, limits, progressive=progressive)
         size = image.size
         image.draft(mode, (side, side))
-        image.load()
+        pdq.load(image)
         extrema = image.convert("L").getextrema() if image.mode not in {"L", "I", "F"} else image.getextrema()
     except UnidentifiedImageError:
         raise
@@ -261,6 +261,10 @@ def _hash_more_frames(
     hashed = min(reach, limits.image_frames)
     ends = {round(at * (reach - 1) / (hashed - 1)) for at in range(1, hashed)}
     seconds = frame_seconds(image)
+    if isinstance(image, GifImagePlugin.GifImageFile) and image.mode == "L":
+        # Pillow lays a GIF's further frames, which may have colours, onto colours only.
+        image.im = image.im.convert("RGB")
+        setattr(image, "_mode", "RGB")  # noqa: B010 - it has no public way
     hashes: list[ViewHash] = []
     best: list[ViewHash] = []
     longest = _STANDS

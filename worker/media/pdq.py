@@ -51,8 +51,9 @@ def nearest_512(image: Image.Image, *, from_bottom: bool = False, from_right: bo
 
 def hash_image(image: Image.Image, *, frame_time: float | None = None) -> list[ViewHash]:
     """Hash one decoded picture: eight views, or twenty-four where it is not opaque."""
+    load(image)
     shrunk = [nearest_512(image, from_bottom=down, from_right=across) for down, across in CORNERS]
-    if _is_opaque(image):
+    if _is_plain(image):
         return _hash_corners(colours(shrunk[0])[0], [_luma(each) for each in shrunk], frame_time=frame_time)
     corners = [colours(each) for each in shrunk]
     hashes = _hash_shown([pixels for pixels, _ in corners], frame_time=frame_time)
@@ -64,10 +65,18 @@ def hash_image(image: Image.Image, *, frame_time: float | None = None) -> list[V
     return hashes
 
 
+def load(image: Image.Image) -> None:
+    """Load what is shown of a picture; only then does a GIF tell its mode."""
+    if image.mode == "L":
+        # Pillow would lay a GIF's common table over a frame that has a grey one of its own.
+        image.palette = None
+    image.load()
+
+
 def picture_luma(image: Image.Image) -> Luma:
     """The luma that a picture is hashed from, at most 512 x 512."""
     shrunk = nearest_512(image)
-    return _luma(shrunk if _is_opaque(image) else Image.fromarray(colours(shrunk)[0]))
+    return _luma(shrunk if _is_plain(image) else Image.fromarray(colours(shrunk)[0]))
 
 
 def vpdq_frame(pixels: Pixels, *, frame_time: float) -> ViewHash:
@@ -86,8 +95,8 @@ def is_repeat(views: Sequence[ViewHash], last: Sequence[ViewHash]) -> bool:
     return distance(views[0].hash, last[0].hash) <= REPEAT_BITS
 
 
-def _is_opaque(image: Image.Image) -> bool:
-    """Whether it is of one of the two usual kinds, whose luma needs no way over its colours."""
+def _is_plain(image: Image.Image) -> bool:
+    """Whether a loaded picture is grey or RGB and opaque: then its luma needs no way over its colours."""
     return image.mode in {"L", "RGB"} and not image.has_transparency_data
 
 

@@ -23,6 +23,7 @@ OUT_OF_ATTEMPTS = "out_of_attempts"
 LEASE_EXPIRED = "lease_expired"
 
 
+# Made once: to put a statement together takes longer than to ask it.
 _UNLOCKED = (
     select(Upload, func.clock_timestamp())
     .where(Upload.id == bindparam("upload"))
@@ -37,7 +38,6 @@ _LEASED = (
     )
     .with_for_update()
 )
-"""Made once: to put a statement together takes longer than to ask it."""
 
 
 @dataclass(frozen=True, slots=True)

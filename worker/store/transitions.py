@@ -5,10 +5,9 @@ No other module writes `Upload.state`.
 
 from __future__ import annotations
 
-from sqlalchemy import func, insert
+from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from config.database import Base
 from config.errors import HashwardenError
 from worker.domain import Access, State
 from worker.store.models import History, Upload
@@ -68,10 +67,6 @@ ACCESS: dict[State, Access] = {State.HELD: Access.DENIED, State.REMOVED: Access.
 """What each state means for the object; every other state is served."""
 
 
-_WRITE_HISTORY = insert(Base.metadata.tables[History.__tablename__]).inline()
-"""Nobody asks for the row's number."""
-
-
 class TransitionError(HashwardenError):
     """A move that the state machine does not allow: a fault of the program, never of the input."""
 
@@ -99,19 +94,17 @@ def transition(
     came_from = State(upload.state)
     if to not in ALLOWED[came_from]:
         raise TransitionError(f"Upload {upload.id} can't go from {came_from} to {to}.")
-    # Past the session, which would first write down what has changed of the row so far, and then the rest.
-    session.connection().execute(
-        _WRITE_HISTORY,
-        {
-            "upload_id": upload.id,
-            "from_state": came_from,
-            "to_state": to,
-            "actor": actor,
-            "reason": reason,
-            "attempts": upload.attempts,
-            "index_epoch": index_epoch,
-            "policy_revision": policy_revision,
-        },
+    session.add(
+        History(
+            upload_id=upload.id,
+            from_state=came_from,
+            to_state=to,
+            actor=actor,
+            reason=reason,
+            attempts=upload.attempts,
+            index_epoch=index_epoch,
+            policy_revision=policy_revision,
+        )
     )
     now = func.clock_timestamp()
     upload.state = to
@@ -134,8 +127,3 @@ def transition(
         upload.purge_at = None
         # Not yet announced for this: the dispatcher does at its next round.
         upload.announced_at = None
-
-
-def record_arrival(session: Session, upload: Upload, *, actor: str) -> None:
-    """Writes the first line of a row's history: it became known."""
-    session.add(History(upload_id=upload.id, from_state="", to_state=upload.state, actor=actor))

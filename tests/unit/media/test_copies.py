@@ -7,7 +7,8 @@ from PIL import Image, ImageDraw, ImageOps
 
 from worker.domain import CloserLook, Placement, Profile, ViewHash
 from worker.media import pdq
-from worker.media.axis import transform
+from worker.media.axis import centred_blur, transform
+from worker.media.canvas import Canvas
 from worker.media.copies import hash_copies
 from worker.media.edited import threshold
 from worker.media.regions import rectangles
@@ -176,3 +177,26 @@ def test_a_further_look_begins_with_its_seed_as_it_was() -> None:
 def _seed(view: ViewHash) -> Placement:
     assert view.placement is not None
     return view.placement
+
+
+def test_a_canvas_that_grew_shows_what_one_shows_that_was_large_from_the_start() -> None:
+    blurred = centred_blur(np.asarray(_picture((512, 300)).convert("L"), dtype=np.float32))
+    rims = np.zeros((3, 2), dtype=np.int64)
+    corners = np.array([[[-by, -by], [-by, 1.0], [1.0, 1.0], [1.0, -by]] for by in (0.0, 0.1, 0.33)])
+    grown, large = Canvas(blurred), Canvas(blurred)
+    large.tiles(corners[2:], rims[2:])
+    for at in range(3):
+        one = slice(at, at + 1)
+        assert np.array_equal(grown.tiles(corners[one], rims[one]), large.tiles(corners[one], rims[one]))
+    assert grown.tiles(corners[:0], rims[:0]).shape == (0, 64, 64)
+
+
+def test_a_seed_without_a_width_costs_the_others_nothing() -> None:
+    good = Placement((0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0))
+    flat = Placement((0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 0.5))
+    alone = hash_copies(_picture(), 100, Profile.STANDARD, CloserLook(0, (("uncropped", good),)))
+    with np.errstate(all="ignore"):
+        both = hash_copies(
+            _picture(), 100, Profile.STANDARD, CloserLook(0, (("uncropped", good), ("uncropped", flat)))
+        )
+    assert {view.hash for view in alone} <= {view.hash for view in both}

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, exists, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, and_, exists, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from config.database import Sessions
 from config.deadlines import DEFAULT
@@ -31,6 +31,9 @@ REOPENED = "reopened"
 """The cause of a review whose removal rests on an entry that an overturned one rested on."""
 
 MAX_REASON = 4000
+
+UPHOLD = frozenset({Verdict.CONFIRMED, Verdict.SUSPECTED_MINOR})
+"""Every other verdict on an appeal overturns the removal."""
 
 _LOCK = 0x4857_0008
 
@@ -165,7 +168,7 @@ def conclude(session: Session, review: Review, decision: DecisionRow, verdict: V
     appeal = open_appeal_of(session, review.id)
     if appeal is None:
         return
-    overturned = verdict not in {Verdict.CONFIRMED, Verdict.SUSPECTED_MINOR}
+    overturned = verdict not in UPHOLD
     appeal.state = "overturned" if overturned else "upheld"
     appeal.decided_by = decision.actor
     appeal.decided_at = func.clock_timestamp()
@@ -176,20 +179,31 @@ def conclude(session: Session, review: Review, decision: DecisionRow, verdict: V
         effect.review = {**effect.review, "reopened": reopened}
 
 
-def others_of_entries(session: Session, content_ids: Sequence[int]) -> Sequence[int]:
-    """The other contents that matched an entry which one of these matched."""
+def lock_all_in_doubt(session: Session, content_ids: Sequence[int]) -> None:
+    """Locks these contents, decided together, and those that an overturn opens again, in the order of their ids.
+
+    Every decision locks in this order: two never wait for each other.
+    """
+    wanted = or_(Content.id.in_(content_ids), Content.id.in_(_others(content_ids)))
+    session.execute(select(Content.id).where(wanted).order_by(Content.id).with_for_update())
+
+
+def _others(content_ids: Sequence[int]) -> Select[int]:
+    """The other contents that matched an entry which one of these matched, and were removed by a decision."""
     entries = select(MatchRow.entry_id).where(
         MatchRow.content_id.in_(content_ids), MatchRow.effect != Effect.SHADOW
     )
-    return session.scalars(
+    judged = aliased(Review)
+    return (
         select(MatchRow.content_id)
+        .join(judged, judged.content_id == MatchRow.content_id)
         .where(
             MatchRow.entry_id.in_(entries),
             MatchRow.content_id.not_in(content_ids),
             MatchRow.effect != Effect.SHADOW,
+            judged.verdict == Verdict.CONFIRMED,
         )
-        .distinct()
-    ).all()
+    )
 
 
 def _reopen_others(session: Session, review: Review) -> dict[str, str]:
@@ -197,7 +211,8 @@ def _reopen_others(session: Session, review: Review) -> dict[str, str]:
 
     What another overturn has opened already is in doubt by this one too.
     """
-    others = others_of_entries(session, [review.content_id])
+    others = _others([review.content_id])
+    # Nearly always locked already; what a scan has found since is not.
     session.execute(select(Content.id).where(Content.id.in_(others)).order_by(Content.id).with_for_update())
     removed = session.scalars(
         select(Review)

@@ -5,7 +5,7 @@ Near copies that a person has in hand together are decided together, in one tran
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -128,12 +128,12 @@ def _decide(
     approved: bool = False,
 ) -> Decided:
     wanted = sorted({review_id, *also})
-    appealed = session.scalars(
-        select(Review.content_id).where(Review.id.in_(wanted), Review.stage == Stage.APPEAL)
-    ).all()
-    if appealed:
+    stages = dict(session.execute(select(Review.content_id, Review.stage).where(Review.id.in_(wanted))).all())
+    if Stage.APPEAL in stages.values():
         appeals.one_at_a_time(session)
-    locked = lock_reviews(session, wanted, appeals.others_of_entries(session, appealed) if appealed else ())
+        if said.verdict not in appeals.UPHOLD:
+            appeals.lock_all_in_doubt(session, [*stages])
+    locked = lock_reviews(session, wanted)
     if review_id not in locked or len(locked) != len(wanted):
         raise ReviewError(
             _("There is no review %(review)s.", review=review_id),
@@ -200,16 +200,11 @@ def _decide(
     )
 
 
-def lock_reviews(
-    session: Session, review_ids: Sequence[int], also: Collection[int] = ()
-) -> dict[int, tuple[Review, Content]]:
-    """Reviews with their contents, locked in one order: contents first, as a scan locks them.
-
-    `also` are further contents, which the caller goes on to lock: in their places in that order.
-    """
+def lock_reviews(session: Session, review_ids: Sequence[int]) -> dict[int, tuple[Review, Content]]:
+    """Reviews with their contents, locked in one order: contents first, as a scan locks them."""
     found = dict(session.execute(select(Review.id, Review.content_id).where(Review.id.in_(review_ids))).all())
     contents_ = session.scalars(
-        select(Content).where(Content.id.in_({*found.values(), *also})).order_by(Content.id).with_for_update()
+        select(Content).where(Content.id.in_(found.values())).order_by(Content.id).with_for_update()
     ).all()
     by_id = {content.id: content for content in contents_}
     reviews = session.scalars(
