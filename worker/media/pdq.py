@@ -54,7 +54,9 @@ def hash_image(image: Image.Image, *, frame_time: float | None = None) -> list[V
     load(image)
     shrunk = [nearest_512(image, from_bottom=down, from_right=across) for down, across in CORNERS]
     if _is_plain(image):
-        return _hash_corners(colours(shrunk[0])[0], [_luma(each) for each in shrunk], frame_time=frame_time)
+        # A picture that was not shrunk is one and the same four times over.
+        lumas = [_luma(image)] * 4 if shrunk[0] is image else [_luma(each) for each in shrunk]
+        return _hash_corners(colours(shrunk[0])[0], lumas, frame_time=frame_time)
     corners = [colours(each) for each in shrunk]
     hashes = _hash_shown([pixels for pixels, _ in corners], frame_time=frame_time)
     if all(alpha is None for _, alpha in corners):
